@@ -1,0 +1,249 @@
+//! Plain data in shared memory, copied in and out.
+//!
+//! Another process may write what we read. A plain access would be a data
+//! race, so every access here is atomic, by words of the machine and relaxed:
+//! a value that is being written is seen torn, but nothing worse happens.
+
+use bytemuck::Pod;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// A run of plain values in a segment. Values are copied in and out, so there
+/// is never a reference to what another process may write.
+///
+/// A value that is read while another process writes it may be a mixture of
+/// both; order and exclusion are up to a lock or to an atomic beside it.
+pub struct Cells<'a, T> {
+    start: *mut T,
+    len: usize,
+    segment: PhantomData<&'a [AtomicU8]>,
+}
+
+// SAFETY: all access is by atomic operations on plain data.
+unsafe impl<T: Pod> Send for Cells<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod> Sync for Cells<'_, T> {}
+
+impl<'a, T: Pod> Cells<'a, T> {
+    /// # Safety
+    ///
+    /// `start` must be aligned, and valid for reads and writes of `len` values
+    /// during `'a`; everyone in this process accesses them atomically, or
+    /// under an exclusion that also keeps the holders of these cells away.
+    pub(crate) unsafe fn new(start: *mut T, len: usize) -> Self {
+        Cells {
+            start,
+            len,
+            segment: PhantomData,
+        }
+    }
+
+    /// The number of values.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no value.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// A copy of value `i`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not less than [`len`](Self::len).
+    #[must_use]
+    pub fn get(&self, i: usize) -> T {
+        let mut value = [T::zeroed()];
+        self.read_into(i, &mut value);
+        value[0]
+    }
+
+    /// Stores value `i`.
+    ///
+    /// # Panics
+    ///
+    /// If `i` is not less than [`len`](Self::len).
+    pub fn set(&self, i: usize, value: T) {
+        self.write_from(i, &[value]);
+    }
+
+    /// Copies the values from `start` on, as many as `to` has.
+    ///
+    /// # Panics
+    ///
+    /// If they do not lie within [`len`](Self::len).
+    pub fn read_into(&self, start: usize, to: &mut [T]) {
+        let from = self.locate(start, to.len());
+        let to = bytemuck::cast_slice_mut::<T, u8>(to);
+        // SAFETY: `locate` has checked that as many bytes as `to` has lie at
+        // `from`, and `new` that they are valid.
+        unsafe { load(from, to) }
+    }
+
+    /// Stores values from `start` on, as many as `from` has.
+    ///
+    /// # Panics
+    ///
+    /// If they do not lie within [`len`](Self::len).
+    pub fn write_from(&self, start: usize, from: &[T]) {
+        let to = self.locate(start, from.len());
+        let from = bytemuck::cast_slice::<T, u8>(from);
+        // SAFETY: as in `read_into`.
+        unsafe { store(to, from) }
+    }
+
+    fn locate(&self, start: usize, count: usize) -> *mut u8 {
+        assert!(
+            start <= self.len && count <= self.len - start,
+            "{count} values from {start} on do not lie in {} cells",
+            self.len
+        );
+        self.start.wrapping_add(start).cast()
+    }
+}
+
+impl<T> fmt::Debug for Cells<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cells")
+            .field("type", &std::any::type_name::<T>())
+            .field("len", &self.len)
+            .finish()
+    }
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// Copies from shared memory to `to`.
+///
+/// # Safety
+///
+/// `from` is valid for atomic reads of as many bytes as `to` has.
+unsafe fn load(from: *const u8, to: &mut [u8]) {
+    let (head, words) = split(from, to.len());
+    let (to_head, rest) = to.split_at_mut(head);
+    let (to_words, to_tail) = rest.split_at_mut(words * WORD);
+    // SAFETY: the three parts lie one after the other in the valid range.
+    unsafe { load_bytes(from, to_head) };
+    // SAFETY: as above, and `split` has made this part aligned.
+    unsafe { load_words(from.wrapping_add(head), to_words) };
+    // SAFETY: as above.
+    unsafe { load_bytes(from.wrapping_add(head + words * WORD), to_tail) };
+}
+
+/// Copies `from` to shared memory.
+///
+/// # Safety
+///
+/// `to` is valid for atomic writes of as many bytes as `from` has.
+unsafe fn store(to: *mut u8, from: &[u8]) {
+    let (head, words) = split(to, from.len());
+    let (from_head, rest) = from.split_at(head);
+    let (from_words, from_tail) = rest.split_at(words * WORD);
+    // SAFETY: the three parts lie one after the other in the valid range.
+    unsafe { store_bytes(to, from_head) };
+    // SAFETY: as above, and `split` has made this part aligned.
+    unsafe { store_words(to.wrapping_add(head), from_words) };
+    // SAFETY: as above.
+    unsafe { store_bytes(to.wrapping_add(head + words * WORD), from_tail) };
+}
+
+/// The bytes before the first aligned word, and the number of whole words.
+fn split(at: *const u8, len: usize) -> (usize, usize) {
+    let head = at.addr().wrapping_neg() % WORD;
+    let head = head.min(len);
+    (head, (len - head) / WORD)
+}
+
+/// # Safety
+///
+/// `from` is valid for atomic reads of as many bytes as `to` has.
+unsafe fn load_bytes(from: *const u8, to: &mut [u8]) {
+    for (i, byte) in to.iter_mut().enumerate() {
+        // SAFETY: `i` is within the range that the caller vouches for.
+        *byte = unsafe { AtomicU8::from_ptr(from.wrapping_add(i).cast_mut()) }.load(Relaxed);
+    }
+}
+
+/// # Safety
+///
+/// As for [`load_bytes`], and `from` is aligned to a word.
+unsafe fn load_words(from: *const u8, to: &mut [u8]) {
+    let (words, _) = to.as_chunks_mut::<WORD>();
+    for (i, word) in words.iter_mut().enumerate() {
+        let at = from.wrapping_add(i * WORD).cast_mut().cast::<u64>();
+        // SAFETY: `at` is aligned and within the range of the caller.
+        *word = unsafe { AtomicU64::from_ptr(at) }
+            .load(Relaxed)
+            .to_ne_bytes();
+    }
+}
+
+/// # Safety
+///
+/// `to` is valid for atomic writes of as many bytes as `from` has.
+unsafe fn store_bytes(to: *mut u8, from: &[u8]) {
+    for (i, byte) in from.iter().enumerate() {
+        // SAFETY: `i` is within the range that the caller vouches for.
+        unsafe { AtomicU8::from_ptr(to.wrapping_add(i)) }.store(*byte, Relaxed);
+    }
+}
+
+/// # Safety
+///
+/// As for [`store_bytes`], and `to` is aligned to a word.
+unsafe fn store_words(to: *mut u8, from: &[u8]) {
+    let (words, _) = from.as_chunks::<WORD>();
+    for (i, word) in words.iter().enumerate() {
+        let at = to.wrapping_add(i * WORD).cast::<u64>();
+        // SAFETY: `at` is aligned and within the range of the caller.
+        unsafe { AtomicU64::from_ptr(at) }.store(u64::from_ne_bytes(*word), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Segment;
+
+    #[test]
+    fn any_offset_and_length_is_copied_and_nothing_else() {
+        let segment = Segment::create(64).unwrap();
+        let bytes = segment.cells::<u8>(0, 64).unwrap();
+        for start in 0..20 {
+            for len in 0..30 {
+                bytes.write_from(0, &[0xff; 64]);
+                let data: Vec<u8> = (1..=len).collect();
+                bytes.write_from(start, &data);
+                let mut all = [0; 64];
+                bytes.read_into(0, &mut all);
+                let mut expected = [0xff; 64];
+                expected[start..start + data.len()].copy_from_slice(&data);
+                assert_eq!(all, expected);
+                let mut back = vec![0; data.len()];
+                bytes.read_into(start, &mut back);
+                assert_eq!(back, data);
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "1 values from 4 on do not lie in 4 cells")]
+    fn an_index_past_the_end_panics() {
+        let segment = Segment::create(64).unwrap();
+        let _ = segment.cells::<u32>(0, 4).unwrap().get(4);
+    }
+
+    #[test]
+    #[should_panic(expected = "do not lie in")]
+    fn a_start_near_the_maximum_does_not_wrap() {
+        let segment = Segment::create(64).unwrap();
+        segment
+            .cells::<u32>(0, 4)
+            .unwrap()
+            .write_from(usize::MAX, &[1, 2]);
+    }
+}

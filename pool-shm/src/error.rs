@@ -1,0 +1,194 @@
+//! What can go wrong with shared memory.
+
+use crate::sys;
+use std::io;
+
+/// An error of shared memory: what was asked, what is there, what to do.
+///
+/// The kinds are private, so that new ones can be added; ask with the `is_…`
+/// methods. [`std::error::Error::source`] gives the operating system's error
+/// where there is one.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ShmError(Box<Kind>);
+
+impl ShmError {
+    /// Whether there is too little memory, by the system, by the cgroup or by
+    /// a resource limit.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(
+            *self.0,
+            Kind::TooLittleMemory { .. } | Kind::NoSpace { .. } | Kind::FileSizeLimit { .. }
+        )
+    }
+
+    /// Whether the process or the system has too many open files.
+    #[must_use]
+    pub fn is_out_of_descriptors(&self) -> bool {
+        matches!(*self.0, Kind::Descriptors { .. })
+    }
+
+    /// Whether the segment of a handle does not exist any more, or not under
+    /// this handle.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(*self.0, Kind::Gone { .. } | Kind::Reused { .. })
+    }
+
+    /// Whether the operating system does not let this process reach the
+    /// segment's owner.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(*self.0, Kind::Denied { .. })
+    }
+
+    /// Whether a handle, an offset or a descriptor does not fit what is there.
+    #[must_use]
+    pub fn is_mismatch(&self) -> bool {
+        matches!(
+            *self.0,
+            Kind::Mismatch { .. }
+                | Kind::Reused { .. }
+                | Kind::NotSealed { .. }
+                | Kind::NotMemory { .. }
+        )
+    }
+
+    /// Whether a range lies outside its segment or is not aligned.
+    #[must_use]
+    pub fn is_out_of_bounds(&self) -> bool {
+        matches!(*self.0, Kind::OutOfBounds { .. } | Kind::Misaligned { .. })
+    }
+
+    /// Whether write access was asked to a segment that is sealed against
+    /// writing.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        matches!(*self.0, Kind::Frozen { .. })
+    }
+}
+
+impl From<Kind> for ShmError {
+    fn from(kind: Kind) -> Self {
+        ShmError(Box::new(kind))
+    }
+}
+
+/// The kinds of [`ShmError`], with the numbers and names of the text.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Kind {
+    #[error(
+        "too little memory for a shared segment: need {need} bytes, available to the system {}, available to the cgroup {}; \
+         use fewer or smaller arrays, drop arrays that are done, or raise the limit",
+        Bytes(.system), Bytes(.cgroup)
+    )]
+    TooLittleMemory {
+        need: u64,
+        system: Option<u64>,
+        cgroup: Option<u64>,
+    },
+    #[error(
+        "the system could not put memory behind {need} bytes of a shared segment; \
+         free memory, or check the limits of the cgroup and of shared memory"
+    )]
+    NoSpace { need: u64, source: io::Error },
+    #[error(
+        "a shared segment of {need} bytes is larger than the largest file that this process may make, {limit} bytes; \
+         raise the limit (ulimit -f, RLIMIT_FSIZE)"
+    )]
+    FileSizeLimit { need: u64, limit: u64 },
+    #[error(
+        "no file descriptor left {} while {doing}; close some, or raise the limit ({})",
+        if *.system { "in the whole system" } else { "in this process" },
+        if *.system { "fs.file-max" } else { "ulimit -n" }
+    )]
+    Descriptors {
+        system: bool,
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error(
+        "the segment {id} is gone: process {pid} {}; keep the array alive in its owner until the handle has been used",
+        if *.alive { "has closed it, or /proc does not show its descriptors" } else { "has ended, or /proc is hidden" }
+    )]
+    Gone { id: String, pid: u32, alive: bool },
+    #[error(
+        "not allowed to open the segment {id} of process {pid}: it belongs to another user, \
+         or it is not dumpable (PR_SET_DUMPABLE), or /proc is restricted"
+    )]
+    Denied {
+        id: String,
+        pid: u32,
+        source: io::Error,
+    },
+    #[error(
+        "descriptor {fd} of process {pid} is another segment than the handle says: asked for {asked}, found {found}; \
+         the segment is gone and its number was given to something else"
+    )]
+    Reused {
+        pid: u32,
+        fd: i32,
+        asked: String,
+        found: String,
+    },
+    #[error("{what} of the {of} do not agree: asked for {asked}, found {found}")]
+    Mismatch {
+        what: &'static str,
+        of: &'static str,
+        asked: String,
+        found: String,
+    },
+    #[error(
+        "descriptor {fd} is a memfd that is not sealed against shrinking and growing; only segments made by this library are mapped"
+    )]
+    NotSealed { fd: i32 },
+    #[error("descriptor {fd} is not a memfd; only segments made by this library are mapped")]
+    NotMemory { fd: i32, source: io::Error },
+    #[error("the segment {id} is frozen: it is sealed against writing and cannot be mapped for it")]
+    Frozen { id: String },
+    #[error("{count} x {size} bytes at offset {offset} do not lie in a segment of {len} bytes")]
+    OutOfBounds {
+        offset: usize,
+        count: usize,
+        size: usize,
+        len: usize,
+    },
+    #[error("offset {offset} is not a multiple of {align}, the alignment of {type_name}")]
+    Misaligned {
+        offset: usize,
+        align: usize,
+        type_name: &'static str,
+    },
+    #[error("a segment of {len} bytes is larger than the address space")]
+    TooLarge { len: u64 },
+    #[error("cannot {doing}")]
+    System {
+        doing: &'static str,
+        source: io::Error,
+    },
+}
+
+/// The kind for a failure of the operating system while `doing` something.
+pub(crate) fn system(doing: &'static str, source: io::Error) -> Kind {
+    match sys::descriptor_limit(&source) {
+        Some(limit) => Kind::Descriptors {
+            system: limit == sys::DescriptorLimit::System,
+            doing,
+            source,
+        },
+        None => Kind::System { doing, source },
+    }
+}
+
+/// A number of bytes that may be unknown or without limit.
+struct Bytes<'a>(&'a Option<u64>);
+
+impl std::fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(bytes) => write!(f, "{bytes} bytes"),
+            None => f.write_str("unlimited"),
+        }
+    }
+}

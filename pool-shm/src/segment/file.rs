@@ -1,0 +1,212 @@
+//! A segment's memfd, without a mapping.
+
+use super::{SegmentHandle, SegmentId};
+use crate::budget;
+use crate::error::{Kind, ShmError, system};
+use crate::sys;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// A memfd that cannot shrink or grow.
+///
+/// Invariant: its seals and its length were checked, and neither can change
+/// any more.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    fd: OwnedFd,
+    id: SegmentId,
+    len: usize,
+}
+
+impl SegmentFile {
+    /// A new file of at least `len` bytes, rounded up to whole pages.
+    pub(super) fn create(len: usize, reserve: bool) -> Result<Self, ShmError> {
+        let page = sys::page_size();
+        let len = len
+            .max(1)
+            .checked_next_multiple_of(page)
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or(Kind::TooLarge { len: len as u64 })?;
+        check_file_size(len as u64)?;
+        if reserve {
+            budget::check(len as u64)?;
+        }
+        let fd = sys::create("pool-shm").map_err(|e| system("make a shared segment", e))?;
+        sys::set_len(fd.as_fd(), len as u64).map_err(|e| system("size a shared segment", e))?;
+        if reserve {
+            put_memory(fd.as_fd(), 0, len as u64)?;
+        }
+        sys::seal_size(fd.as_fd()).map_err(|e| system("seal a shared segment", e))?;
+        let identity = sys::identify(fd.as_fd()).map_err(|e| system("identify a segment", e))?;
+        Ok(SegmentFile {
+            fd,
+            id: id(identity),
+            len,
+        })
+    }
+
+    /// Takes a descriptor from elsewhere after checking that it is a memfd
+    /// that keeps its length.
+    pub(crate) fn from_fd(fd: OwnedFd) -> Result<Self, ShmError> {
+        let number = fd.as_raw_fd();
+        let seals =
+            sys::seals(fd.as_fd()).map_err(|source| Kind::NotMemory { fd: number, source })?;
+        if !seals.size {
+            return Err(Kind::NotSealed { fd: number }.into());
+        }
+        let identity = sys::identify(fd.as_fd()).map_err(|e| system("identify a segment", e))?;
+        let len = usize::try_from(identity.len)
+            .ok()
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or(Kind::TooLarge { len: identity.len })?;
+        if len == 0 {
+            return Err(mismatch("lengths", "more than 0 bytes", "0 bytes"));
+        }
+        Ok(SegmentFile {
+            fd,
+            id: id(identity),
+            len,
+        })
+    }
+
+    /// Opens what `handle` names and checks that it is what `handle` says.
+    pub(crate) fn open(handle: &SegmentHandle) -> Result<Self, ShmError> {
+        // Looked at before it is opened: opening a stranger's pipe or terminal
+        // could do something to it.
+        let seen = sys::identify_peer(handle.pid, handle.fd).map_err(|e| absent(handle, e))?;
+        check_identity(handle, seen)?;
+        let fd = sys::open_peer(handle.pid, handle.fd).map_err(|e| absent(handle, e))?;
+        let file = SegmentFile::from_fd(fd)?;
+        file.check(handle)?;
+        Ok(file)
+    }
+
+    /// Checks that `handle` means this file.
+    pub(crate) fn check(&self, handle: &SegmentHandle) -> Result<(), ShmError> {
+        check_identity(
+            handle,
+            sys::Identity {
+                dev: self.id.dev,
+                ino: self.id.ino,
+                len: self.len as u64,
+            },
+        )
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Whether it is sealed against writing.
+    pub(crate) fn is_frozen(&self) -> Result<bool, ShmError> {
+        let seals = sys::seals(self.fd()).map_err(|e| system("read a segment's seals", e))?;
+        Ok(seals.write)
+    }
+
+    /// A handle that is good while this process keeps the file. The process is
+    /// asked for each time, since it may be a fork of the one that made it.
+    pub(crate) fn handle(&self) -> SegmentHandle {
+        SegmentHandle {
+            pid: std::process::id(),
+            fd: self.fd.as_raw_fd(),
+            id: self.id,
+            len: self.len as u64,
+        }
+    }
+
+    /// Puts memory behind a part of the file.
+    pub(super) fn reserve(&self, range: Range<usize>) -> Result<(), ShmError> {
+        if range.start > range.end || range.end > self.len {
+            return Err(Kind::OutOfBounds {
+                offset: range.start,
+                count: range.end.saturating_sub(range.start),
+                size: 1,
+                len: self.len,
+            }
+            .into());
+        }
+        if range.is_empty() {
+            return Ok(());
+        }
+        budget::check(range.len() as u64)?;
+        put_memory(self.fd(), range.start as u64, range.len() as u64)
+    }
+}
+
+fn id(identity: sys::Identity) -> SegmentId {
+    SegmentId {
+        dev: identity.dev,
+        ino: identity.ino,
+    }
+}
+
+/// Past the limit the kernel does not return an error: it sends SIGXFSZ.
+fn check_file_size(need: u64) -> Result<(), ShmError> {
+    match sys::file_size_limit() {
+        Some(limit) if need > limit => Err(Kind::FileSizeLimit { need, limit }.into()),
+        _ => Ok(()),
+    }
+}
+
+fn put_memory(fd: BorrowedFd<'_>, offset: u64, need: u64) -> Result<(), ShmError> {
+    sys::reserve(fd, offset, need).map_err(|source| {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory => {
+                Kind::NoSpace { need, source }
+            }
+            _ => system("reserve the memory of a shared segment", source),
+        }
+        .into()
+    })
+}
+
+fn check_identity(handle: &SegmentHandle, found: sys::Identity) -> Result<(), ShmError> {
+    if id(found) != handle.id {
+        return Err(Kind::Reused {
+            pid: handle.pid,
+            fd: handle.fd,
+            asked: handle.id.to_string(),
+            found: id(found).to_string(),
+        }
+        .into());
+    }
+    if found.len != handle.len {
+        let [asked, found] = [handle.len, found.len].map(|len| format!("{len} bytes"));
+        return Err(mismatch("lengths", &asked, &found));
+    }
+    Ok(())
+}
+
+fn mismatch(what: &'static str, asked: &str, found: &str) -> ShmError {
+    Kind::Mismatch {
+        what,
+        of: "segment",
+        asked: asked.to_owned(),
+        found: found.to_owned(),
+    }
+    .into()
+}
+
+/// Why a peer's descriptor could not be opened.
+fn absent(handle: &SegmentHandle, source: io::Error) -> ShmError {
+    let (id, pid) = (handle.id.to_string(), handle.pid);
+    match source.kind() {
+        io::ErrorKind::NotFound => Kind::Gone {
+            id,
+            pid,
+            alive: sys::process_exists(pid),
+        },
+        io::ErrorKind::PermissionDenied => Kind::Denied { id, pid, source },
+        _ => system("open a segment of another process", source),
+    }
+    .into()
+}

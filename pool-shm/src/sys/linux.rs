@@ -1,0 +1,105 @@
+//! Linux: memfds, seals, `/proc`.
+
+use super::{DescriptorLimit, Identity, Seals};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, Stat};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// A new memfd of length zero, closed on exec, not executable where the kernel
+/// knows that (Linux 6.3).
+pub(crate) fn create(name: &str) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        // An older kernel does not know the flag and must be asked without it.
+        Err(Errno::INVAL) => Ok(rustix::fs::memfd_create(name, flags)?),
+        other => Ok(other?),
+    }
+}
+
+/// Sets the length in bytes.
+pub(crate) fn set_len(fd: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::fs::ftruncate(fd, len)
+    })?)
+}
+
+/// Puts memory behind `len` bytes at `offset`, or fails and changes nothing.
+pub(crate) fn reserve(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::fs::fallocate(fd, FallocateFlags::empty(), offset, len)
+    })?)
+}
+
+/// Forbids any change of the length, for everybody and for ever.
+pub(crate) fn seal_size(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(
+        fd,
+        SealFlags::SHRINK | SealFlags::GROW,
+    )?)
+}
+
+/// The seals in force; `EINVAL` for what is no memfd.
+pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Seals> {
+    let seals = rustix::fs::fcntl_get_seals(fd)?;
+    Ok(Seals {
+        size: seals.contains(SealFlags::SHRINK | SealFlags::GROW),
+        write: seals.contains(SealFlags::WRITE),
+    })
+}
+
+/// What `fd` refers to.
+pub(crate) fn identify(fd: BorrowedFd<'_>) -> io::Result<Identity> {
+    identity(&rustix::fs::fstat(fd)?)
+}
+
+/// What descriptor number `fd` of process `pid` refers to.
+pub(crate) fn identify_peer(pid: u32, fd: i32) -> io::Result<Identity> {
+    identity(&rustix::fs::stat(peer_path(pid, fd))?)
+}
+
+/// Opens descriptor number `fd` of process `pid` anew, for reading and
+/// writing.
+pub(crate) fn open_peer(pid: u32, fd: i32) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::fs::open(peer_path(pid, fd), flags, Mode::empty())
+    })?)
+}
+
+/// Whether `/proc` shows a process `pid`.
+pub(crate) fn process_exists(pid: u32) -> bool {
+    rustix::fs::stat(format!("/proc/{pid}")).is_ok()
+}
+
+/// The largest file that this process may make, in bytes, if there is a limit.
+pub(crate) fn file_size_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// The size of a page in bytes.
+pub(crate) fn page_size() -> usize {
+    rustix::param::page_size()
+}
+
+/// Which limit on open files `error` speaks of, if it does.
+pub(crate) fn descriptor_limit(error: &io::Error) -> Option<DescriptorLimit> {
+    match Errno::from_io_error(error)? {
+        Errno::MFILE => Some(DescriptorLimit::Process),
+        Errno::NFILE => Some(DescriptorLimit::System),
+        _ => None,
+    }
+}
+
+fn peer_path(pid: u32, fd: i32) -> String {
+    format!("/proc/{pid}/fd/{fd}")
+}
+
+fn identity(stat: &Stat) -> io::Result<Identity> {
+    let len = u64::try_from(stat.st_size).map_err(io::Error::other)?;
+    Ok(Identity {
+        dev: stat.st_dev,
+        ino: stat.st_ino,
+        len,
+    })
+}

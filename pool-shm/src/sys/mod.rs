@@ -1,0 +1,47 @@
+//! The calls of the operating system that this crate makes, one list of
+//! functions per platform. Nothing outside this directory names a platform.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{
+    create, descriptor_limit, file_size_limit, identify, identify_peer, open_peer, page_size,
+    process_exists, reserve, seal_size, seals, set_len,
+};
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported::{
+    create, descriptor_limit, file_size_limit, identify, identify_peer, open_peer, page_size,
+    process_exists, reserve, seal_size, seals, set_len,
+};
+
+/// What the kernel says a descriptor refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The device number.
+    pub(crate) dev: u64,
+    /// The inode number.
+    pub(crate) ino: u64,
+    /// The length in bytes.
+    pub(crate) len: u64,
+}
+
+/// The seals of a descriptor that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seals {
+    /// It can neither shrink nor grow.
+    pub(crate) size: bool,
+    /// Nobody can write any more.
+    pub(crate) write: bool,
+}
+
+/// Which limit on open files was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DescriptorLimit {
+    /// That of this process.
+    Process,
+    /// That of the whole system.
+    System,
+}

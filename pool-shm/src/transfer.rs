@@ -1,0 +1,122 @@
+//! Keeping segments alive while their handles travel.
+//!
+//! A handle names a descriptor of the process that made it. Whoever sends one
+//! must keep that descriptor open until the receiver has attached. [`export`]
+//! collects, while a message is being encoded, every segment whose handle went
+//! into it.
+//!
+//! ```
+//! use pool_shm::{transfer, Segment};
+//!
+//! let segment = Segment::create(100)?;
+//! let (bytes, exports) = transfer::export(|| postcard::to_allocvec(&segment));
+//! drop(segment); // `exports` keeps it alive
+//! let again: Segment = postcard::from_bytes(&bytes?)?;
+//! drop(exports); // the receiver has attached
+//! assert!(again.len() >= 100);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::segment::SegmentFile;
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// Segments whose handles are under way. Dropping it lets them go.
+///
+/// It keeps descriptors, not mappings, so it does not stop an array from being
+/// frozen.
+#[derive(Debug, Default)]
+pub struct Exports {
+    files: Vec<Arc<SegmentFile>>,
+}
+
+impl Exports {
+    /// Whether no handle was serialised.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    fn add(&mut self, file: &Arc<SegmentFile>) {
+        if !self.files.iter().any(|kept| Arc::ptr_eq(kept, file)) {
+            self.files.push(Arc::clone(file));
+        }
+    }
+}
+
+/// Runs `f` and collects every segment whose handle this thread serialises in
+/// it.
+///
+/// Calls may be nested; a handle belongs to the innermost one.
+pub fn export<R>(f: impl FnOnce() -> R) -> (R, Exports) {
+    OPEN.with_borrow_mut(|open| open.push(Exports::default()));
+    let frame = Frame;
+    let result = f();
+    (result, frame.finish())
+}
+
+/// Adds a segment to the innermost collection of this thread, if there is one.
+pub(crate) fn collect(file: &Arc<SegmentFile>) {
+    OPEN.with_borrow_mut(|open| {
+        if let Some(exports) = open.last_mut() {
+            exports.add(file);
+        }
+    });
+}
+
+thread_local! {
+    /// The collections under way in this thread, innermost last.
+    static OPEN: RefCell<Vec<Exports>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes a collection off again, also when `f` panics.
+struct Frame;
+
+impl Frame {
+    fn finish(self) -> Exports {
+        std::mem::forget(self);
+        pop()
+    }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        pop();
+    }
+}
+
+fn pop() -> Exports {
+    OPEN.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Segment;
+
+    #[test]
+    fn nothing_is_collected_outside() {
+        let segment = Segment::create(1).unwrap();
+        postcard::to_allocvec(&segment).unwrap();
+        let ((), exports) = export(|| ());
+        assert!(exports.is_empty());
+    }
+
+    #[test]
+    fn each_segment_is_collected_once_by_the_innermost() {
+        let [a, b] = [0, 0].map(|len| Segment::create(len).unwrap());
+        let (inner, outer) = export(|| {
+            postcard::to_allocvec(&a).unwrap();
+            export(|| postcard::to_allocvec(&[&b, &b]).unwrap()).1
+        });
+        assert_eq!((inner.files.len(), outer.files.len()), (1, 1));
+        assert!(inner.files[0].id() == b.id() && outer.files[0].id() == a.id());
+    }
+
+    #[test]
+    fn a_panic_leaves_no_collection_behind() {
+        let result = std::panic::catch_unwind(|| export(|| panic!("on purpose")));
+        assert!(result.is_err());
+        assert!(OPEN.with_borrow(Vec::is_empty));
+    }
+}
