@@ -14,10 +14,15 @@ use rules::Violation;
 use source::{CRATES, Source};
 
 /// The files that may hold `unsafe` and raw pointers.
-const UNSAFE_FILES: [&str; 3] = [
+const UNSAFE_FILES: [&str; 8] = [
     "pool-shm/src/cells.rs",
     "pool-shm/src/segment/mapping.rs",
     "pool-shm/src/shared.rs",
+    "pool-shm/src/sync/event_count.rs",
+    "pool-shm/src/sync/mutex.rs",
+    "pool-shm/src/sync/raw_mutex.rs",
+    "pool-shm/src/sys/linux_sync.rs",
+    "pool-shm/src/sys/unsupported_sync.rs",
 ];
 
 #[test]

@@ -27,6 +27,7 @@
 //! * Nothing is left behind when the last process that uses a segment is gone:
 //!   there are no names to clean up.
 
+mod atomic;
 #[cfg(not(loom))]
 mod budget;
 #[cfg(not(loom))]
@@ -37,6 +38,7 @@ mod error;
 mod segment;
 #[cfg(not(loom))]
 mod shared;
+pub mod sync;
 #[cfg(not(loom))]
 mod sys;
 #[cfg(not(loom))]

@@ -9,6 +9,11 @@ pub(crate) use linux::{
     process_exists, reserve, seal_size, seals, set_len,
 };
 
+#[cfg(target_os = "linux")]
+mod linux_sync;
+#[cfg(target_os = "linux")]
+pub(crate) use linux_sync::{futex, robust};
+
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
 #[cfg(not(target_os = "linux"))]
@@ -16,6 +21,11 @@ pub(crate) use unsupported::{
     create, descriptor_limit, file_size_limit, identify, identify_peer, open_peer, page_size,
     process_exists, reserve, seal_size, seals, set_len,
 };
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported_sync;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported_sync::{futex, robust};
 
 /// What the kernel says a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
