@@ -50,6 +50,7 @@ impl ShmError {
             *self.0,
             Kind::Mismatch { .. }
                 | Kind::Reused { .. }
+                | Kind::NotFrozen { .. }
                 | Kind::NotSealed { .. }
                 | Kind::NotMemory { .. }
         )
@@ -59,6 +60,35 @@ impl ShmError {
     #[must_use]
     pub fn is_out_of_bounds(&self) -> bool {
         matches!(*self.0, Kind::OutOfBounds { .. } | Kind::Misaligned { .. })
+    }
+
+    /// Whether a shape is not possible: too large, of another number of
+    /// elements, or not fit for complex numbers.
+    #[must_use]
+    pub fn is_invalid_shape(&self) -> bool {
+        matches!(*self.0, Kind::InvalidShape { .. })
+    }
+
+    /// Whether an array cannot be cut as asked, or arrays cannot be cut
+    /// together.
+    #[must_use]
+    pub fn is_invalid_cut(&self) -> bool {
+        matches!(
+            *self.0,
+            Kind::InvalidCut { .. } | Kind::UnequalCuts { .. } | Kind::Overlap { .. }
+        )
+    }
+
+    /// Whether somebody still has a segment mapped for writing.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(*self.0, Kind::Busy { .. })
+    }
+
+    /// Whether an array that was given away has been claimed already.
+    #[must_use]
+    pub fn is_claimed(&self) -> bool {
+        matches!(*self.0, Kind::Claimed { .. })
     }
 
     /// Whether write access was asked to a segment that is sealed against
@@ -147,6 +177,34 @@ pub(crate) enum Kind {
     NotMemory { fd: i32, source: io::Error },
     #[error("the segment {id} is frozen: it is sealed against writing and cannot be mapped for it")]
     Frozen { id: String },
+    #[error(
+        "the segment {id} is not frozen: it is not sealed against writing, so what it holds could change"
+    )]
+    NotFrozen { id: String },
+    #[error(
+        "the array in segment {id} was claimed by somebody else, or is not on offer; each handle is good for one claim"
+    )]
+    Claimed { id: String },
+    #[error(
+        "the segment {id} cannot be frozen while somebody has it mapped for writing: {}; \
+         drop what refers to the array there, or end the process",
+        if .users.is_empty() { "a process that /proc does not show" } else { .users }
+    )]
+    Busy { id: String, users: String },
+    #[error("the shape {shape:?} is not possible: {reason}")]
+    InvalidShape { shape: Vec<usize>, reason: String },
+    #[error("an array of shape {shape:?} cannot be cut {cut}: {reason}")]
+    InvalidCut {
+        shape: Vec<usize>,
+        cut: String,
+        reason: &'static str,
+    },
+    #[error("arrays that are cut together must give equally many blocks, not {counts:?}")]
+    UnequalCuts { counts: Vec<usize> },
+    #[error(
+        "arrays that are cut together overlap: the segment {id} is lent for writing and lent again"
+    )]
+    Overlap { id: String },
     #[error("{count} x {size} bytes at offset {offset} do not lie in a segment of {len} bytes")]
     OutOfBounds {
         offset: usize,

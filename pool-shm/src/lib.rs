@@ -29,11 +29,17 @@
 
 mod atomic;
 #[cfg(not(loom))]
+mod array;
+#[cfg(not(loom))]
 mod budget;
 #[cfg(not(loom))]
 mod cells;
 #[cfg(not(loom))]
+mod element;
+#[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod lease;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
@@ -45,9 +51,18 @@ mod sys;
 pub mod transfer;
 
 #[cfg(not(loom))]
+pub use array::{ArrayHandle, FreezeError, FrozenArray, RawArray, SharedArray};
+#[cfg(not(loom))]
 pub use cells::Cells;
 #[cfg(not(loom))]
+pub use element::{DType, Element, Real};
+#[cfg(not(loom))]
 pub use error::ShmError;
+#[cfg(not(loom))]
+pub use lease::{
+    AttachedCut, AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, CutPlan, LeaseCache,
+    LentSegment, Lessee, Tiles, TilesMut,
+};
 #[cfg(not(loom))]
 pub use segment::{Segment, SegmentHandle, SegmentId};
 #[cfg(not(loom))]

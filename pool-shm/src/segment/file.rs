@@ -123,6 +123,16 @@ impl SegmentFile {
         }
     }
 
+    /// Gives the memory back; what is read afterwards is zero. Whoever has the
+    /// file mapped keeps a mapping without memory.
+    pub(crate) fn discard(&self) {
+        // It is a help to others, not a promise: at worst the memory goes with
+        // the last mapping.
+        if let Err(error) = sys::discard(self.fd(), 0, self.len as u64) {
+            tracing::debug!(segment = %self.id, %error, "could not give memory back");
+        }
+    }
+
     /// Puts memory behind a part of the file.
     pub(super) fn reserve(&self, range: Range<usize>) -> Result<(), ShmError> {
         if range.start > range.end || range.end > self.len {

@@ -4,13 +4,14 @@ use super::registry::Registry;
 use super::{SegmentFile, SegmentHandle, SegmentId};
 use crate::cells::Cells;
 use crate::error::{Kind, ShmError, system};
+use crate::lease::Lessee;
 use crate::shared::Shared;
 use crate::transfer;
 use memmap2::{MmapOptions, MmapRaw};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A piece of memory that processes share: a memfd of fixed length, mapped for
 /// reading and writing.
@@ -198,6 +199,31 @@ impl Segment {
         &self.mapping.file
     }
 
+    /// Remembers somebody who may have the segment mapped, until it is given
+    /// back. Remembering the same one again changes nothing.
+    pub(crate) fn add_lessee(&self, lessee: &Weak<dyn Lessee>) {
+        let mut lessees = self.lessees();
+        if !lessees.iter().any(|known| Weak::ptr_eq(known, lessee)) {
+            lessees.retain(|known| known.strong_count() > 0);
+            lessees.push(Weak::clone(lessee));
+        }
+    }
+
+    /// Whether somebody may have the segment mapped.
+    pub(crate) fn has_lessees(&self) -> bool {
+        !self.lessees().is_empty()
+    }
+
+    /// Forgets all lessees and gives them to the caller.
+    pub(crate) fn take_lessees(&self) -> Vec<Weak<dyn Lessee>> {
+        std::mem::take(&mut self.lessees())
+    }
+
+    fn lessees(&self) -> MutexGuard<'_, Vec<Weak<dyn Lessee>>> {
+        let lessees = self.mapping.lessees.lock();
+        lessees.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Maps `file`, or finds the mapping that this process has already.
     pub(crate) fn map(file: Arc<SegmentFile>) -> Result<Segment, ShmError> {
         let mapping = MAPPED.find_or_map(file.id(), || Mapping::new(file))?;
@@ -227,6 +253,8 @@ static MAPPED: Registry<Mapping> = Registry::new();
 struct Mapping {
     map: MmapRaw,
     file: Arc<SegmentFile>,
+    /// Who may have the segment mapped because parts of it were lent.
+    lessees: Mutex<Vec<Weak<dyn Lessee>>>,
 }
 
 impl Mapping {
@@ -239,7 +267,8 @@ impl Mapping {
             .len(file.len())
             .map_raw(&file.fd())
             .map_err(|e| system("map a shared segment", e))?;
-        Ok(Mapping { map, file })
+        let lessees = Mutex::default();
+        Ok(Mapping { map, file, lessees })
     }
 }
 

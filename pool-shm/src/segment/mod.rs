@@ -1,10 +1,13 @@
 //! Segments: sealed pieces of shared memory.
 
 mod file;
+mod frozen;
 mod handle;
 mod mapping;
 mod registry;
 
 pub(crate) use file::SegmentFile;
+pub(crate) use frozen::FrozenSegment;
 pub use handle::{SegmentHandle, SegmentId};
 pub use mapping::Segment;
+pub(crate) use mapping::check_range;

@@ -3,6 +3,7 @@
 use super::{DescriptorLimit, Identity, Seals};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
+use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -37,6 +38,20 @@ pub(crate) fn seal_size(fd: BorrowedFd<'_>) -> io::Result<()> {
         fd,
         SealFlags::SHRINK | SealFlags::GROW,
     )?)
+}
+
+/// Forbids any write, for everybody and for ever; `EBUSY` while it is mapped
+/// for writing anywhere.
+pub(crate) fn seal_write(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE)?)
+}
+
+/// Takes the memory behind `len` bytes at `offset` away; they read as zero.
+pub(crate) fn discard(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<()> {
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::fs::fallocate(fd, flags, offset, len)
+    })?)
 }
 
 /// The seals in force; `EINVAL` for what is no memfd.
@@ -89,6 +104,35 @@ pub(crate) fn descriptor_limit(error: &io::Error) -> Option<DescriptorLimit> {
         Errno::NFILE => Some(DescriptorLimit::System),
         _ => None,
     }
+}
+
+/// The processes, as far as `/proc` shows them, that have the memfd of inode
+/// `ino` mapped for writing: `name (pid 17)`.
+pub(crate) fn writers(ino: u64) -> Vec<String> {
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| {
+            let maps = fs::read_to_string(format!("/proc/{pid}/maps"));
+            maps.is_ok_and(|maps| maps.lines().any(|line| is_writable_map(line, ino)))
+        })
+        .map(|pid| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+            format!("{} (pid {pid})", name.unwrap_or_default().trim())
+        })
+        .collect()
+}
+
+/// Whether a line `addresses permissions offset device inode path` of a
+/// process's maps is a shared writable one of the memfd `ino`.
+fn is_writable_map(line: &str, ino: u64) -> bool {
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let permissions = fields.next().unwrap_or_default();
+    let inode = fields.nth(2).and_then(|inode| inode.parse().ok());
+    let path = fields.next().unwrap_or_default();
+    permissions.contains('w') && inode == Some(ino) && path.starts_with("/memfd:")
 }
 
 fn peer_path(pid: u32, fd: i32) -> String {

@@ -5,8 +5,8 @@
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    create, descriptor_limit, file_size_limit, identify, identify_peer, open_peer, page_size,
-    process_exists, reserve, seal_size, seals, set_len,
+    create, descriptor_limit, discard, file_size_limit, identify, identify_peer, open_peer,
+    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, writers,
 };
 
 #[cfg(target_os = "linux")]
@@ -18,8 +18,8 @@ pub(crate) use linux_sync::{futex, robust};
 mod unsupported;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported::{
-    create, descriptor_limit, file_size_limit, identify, identify_peer, open_peer, page_size,
-    process_exists, reserve, seal_size, seals, set_len,
+    create, descriptor_limit, discard, file_size_limit, identify, identify_peer, open_peer,
+    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, writers,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -24,6 +24,18 @@ pub(crate) fn seal_size(_fd: BorrowedFd<'_>) -> io::Result<()> {
     unsupported()
 }
 
+pub(crate) fn seal_write(_fd: BorrowedFd<'_>) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn discard(_fd: BorrowedFd<'_>, _offset: u64, _len: u64) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn writers(_ino: u64) -> Vec<String> {
+    Vec::new()
+}
+
 pub(crate) fn seals(_fd: BorrowedFd<'_>) -> io::Result<Seals> {
     unsupported()
 }

@@ -1,0 +1,75 @@
+//! What travels in place of an array.
+
+use super::{DATA_OFFSET, Layout, Memory, Placed};
+use crate::element::{DType, Element};
+use crate::error::{Kind, ShmError};
+use crate::segment::{FrozenSegment, Segment, SegmentHandle};
+use ndarray::Dimension;
+use serde::{Deserialize, Serialize};
+use std::any::type_name;
+
+/// Where an array is and what it is. Nothing in it is believed: attaching
+/// checks all of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Description {
+    pub(crate) segment: SegmentHandle,
+    /// Whether it is sealed against writing.
+    pub(crate) frozen: bool,
+    /// Where the elements begin, in bytes.
+    pub(crate) offset: u64,
+    pub(crate) dtype: DType,
+    /// Elements along each axis.
+    pub(crate) shape: Vec<usize>,
+    /// Steps along each axis, in elements.
+    pub(crate) strides: Vec<isize>,
+}
+
+impl Description {
+    pub(crate) fn of<T: Element, D: Dimension>(placed: &Placed<T, D>) -> Self {
+        let memory = placed.memory();
+        Description {
+            segment: memory.file().handle(),
+            frozen: memory.is_frozen(),
+            offset: DATA_OFFSET as u64,
+            dtype: T::dtype(),
+            shape: placed.layout().shape().to_vec(),
+            strides: placed.layout().signed_strides(),
+        }
+    }
+
+    /// Maps the segment and checks everything. Writable segments are got by
+    /// `map`.
+    pub(crate) fn place<T: Element, D: Dimension>(
+        &self,
+        map: impl FnOnce(&SegmentHandle) -> Result<Segment, ShmError>,
+    ) -> Result<Placed<T, D>, ShmError> {
+        let layout = self.layout::<T, D>()?;
+        let memory = if self.frozen {
+            Memory::Frozen(FrozenSegment::attach(&self.segment)?)
+        } else {
+            Memory::Writable(map(&self.segment)?)
+        };
+        Placed::new(memory, layout)
+    }
+
+    /// Checks element type, offset, shape and strides.
+    pub(crate) fn layout<T: Element, D: Dimension>(&self) -> Result<Layout<D>, ShmError> {
+        if self.dtype != T::dtype() {
+            return Err(mismatch("element types", type_name::<T>(), self.dtype));
+        }
+        if self.offset != DATA_OFFSET as u64 {
+            return Err(mismatch("offsets", DATA_OFFSET, self.offset));
+        }
+        Layout::from_strides(&self.shape, &self.strides, size_of::<T>())
+    }
+}
+
+fn mismatch(what: &'static str, asked: impl ToString, found: impl ToString) -> ShmError {
+    Kind::Mismatch {
+        what,
+        of: "array",
+        asked: asked.to_string(),
+        found: found.to_string(),
+    }
+    .into()
+}

@@ -1,0 +1,86 @@
+//! The one owner of an array's memory.
+
+use super::{Layout, Memory, Placed};
+use crate::element::Element;
+use crate::error::ShmError;
+use crate::lease::Lessee;
+use crate::segment::{Segment, SegmentFile, SegmentId};
+use ndarray::Dimension;
+use std::sync::{Arc, Weak};
+
+/// The right to use a segment's memory, which exists once in all processes.
+///
+/// On drop the memory is given back even if somebody who had borrowed blocks
+/// still has it mapped.
+#[derive(Debug)]
+pub(crate) struct Owner {
+    segment: Segment,
+    /// The process that owns: a fork of it has a copy of this value but does
+    /// not own.
+    pid: u32,
+}
+
+impl Owner {
+    /// Becomes the owner. The caller vouches that there is no other.
+    pub(crate) fn new(segment: Segment) -> Self {
+        Owner {
+            segment,
+            pid: std::process::id(),
+        }
+    }
+
+    /// A new segment for an array of this layout, all zeros, and its owner.
+    pub(crate) fn create<T: Element, D: Dimension>(
+        layout: Layout<D>,
+    ) -> Result<(Self, Placed<T, D>), ShmError> {
+        let bytes = layout.len() * size_of::<T>();
+        let segment = Segment::create(bytes.saturating_add(super::DATA_OFFSET))?;
+        let memory = Memory::Writable(segment.clone());
+        memory.header()?.fill(T::dtype(), bytes);
+        Ok((Owner::new(segment), Placed::new(memory, layout)?))
+    }
+
+    /// Makes everybody who borrowed blocks unmap the segment, ends this
+    /// process's own mapping, and gives what is left. `placed` is taken since
+    /// it would keep the mapping.
+    pub(crate) fn unmap<T, D>(self, placed: Placed<T, D>) -> (Arc<SegmentFile>, Lessees) {
+        let lessees = Lessees(self.segment.take_lessees());
+        lessees.release(self.segment.id());
+        let file = Arc::clone(self.segment.file());
+        drop(placed);
+        (file, lessees)
+    }
+
+    /// Gives up the right; the memory stays for whoever has it.
+    pub(crate) fn disown(self) {
+        self.segment.take_lessees();
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if self.segment.has_lessees() && self.pid == std::process::id() {
+            self.segment.file().discard();
+        }
+    }
+}
+
+/// Those who may have an array's segment mapped because it was lent to them.
+#[derive(Debug)]
+pub(crate) struct Lessees(Vec<Weak<dyn Lessee>>);
+
+impl Lessees {
+    /// Asks all of them to unmap; returns when they have.
+    pub(crate) fn release(&self, id: SegmentId) {
+        for lessee in self.0.iter().filter_map(Weak::upgrade) {
+            lessee.release(id);
+        }
+    }
+
+    /// Hands them to a mapping made anew.
+    pub(crate) fn give_to(&self, segment: &Segment) {
+        for lessee in &self.0 {
+            segment.add_lessee(lessee);
+        }
+    }
+}

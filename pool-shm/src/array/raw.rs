@@ -1,0 +1,157 @@
+//! The array that everyone may write, as in Python.
+
+use super::{Description, Memory, Placed, SharedArray};
+use crate::element::Element;
+use crate::error::{Kind, ShmError};
+use crate::lease::{AxisChunks, AxisChunksMut, Tiles, TilesMut};
+use crate::segment::Segment;
+use crate::transfer;
+use ndarray::{ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// An array in shared memory without an owner: every process that has it may
+/// read and write all of it, as with Python's `RawArray`.
+///
+/// Nothing keeps tasks apart but the program itself, so looking into it is
+/// `unsafe`. Clones are the same memory; it can be an initializer's or a
+/// task's argument and a result.
+///
+/// ```
+/// use pool_shm::RawArray;
+///
+/// let raw = RawArray::<f64, _>::zeros(10)?;
+/// // SAFETY: no other process has it, and no other view lives.
+/// unsafe { raw.view_mut() }.fill(1.0);
+/// // SAFETY: as above.
+/// assert_eq!(unsafe { raw.view() }.sum(), 10.0);
+/// # Ok::<(), pool_shm::ShmError>(())
+/// ```
+pub struct RawArray<T, D> {
+    /// Its memory is always writable.
+    placed: Placed<T, D>,
+}
+
+impl<T: Element, D: Dimension> RawArray<T, D> {
+    /// An array of zeros, as [`SharedArray::zeros`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`SharedArray::zeros`].
+    pub fn zeros(shape: impl ShapeBuilder<Dim = D>) -> Result<Self, ShmError> {
+        Ok(SharedArray::zeros(shape)?.into_raw())
+    }
+
+    pub(super) fn from_placed(placed: Placed<T, D>) -> Self {
+        RawArray { placed }
+    }
+
+    /// Where the elements lie in this process, contiguous, aligned to 64
+    /// bytes, valid while a clone of this array lives here.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut T {
+        self.placed.data().as_ptr()
+    }
+
+    /// A view for reading.
+    ///
+    /// # Safety
+    ///
+    /// While the view lives, nobody writes the array, in this process or in
+    /// another, by a view, a block or a pointer. (To read while others write,
+    /// use pointers and atomics.)
+    #[must_use]
+    pub unsafe fn view(&self) -> ArrayView<'_, T, D> {
+        // SAFETY: the caller vouches for it; `self` keeps the mapping.
+        unsafe { self.placed.view() }
+    }
+
+    /// A view for writing.
+    ///
+    /// # Safety
+    ///
+    /// While the view lives, nobody else reads or writes the array, in this
+    /// process or in another, by a view, a block or a pointer.
+    #[must_use]
+    pub unsafe fn view_mut(&self) -> ArrayViewMut<'_, T, D> {
+        // SAFETY: the caller vouches for it; `self` keeps the mapping.
+        unsafe { self.placed.view_mut() }
+    }
+
+    /// Lends the array in blocks along `axis`, for writing.
+    ///
+    /// # Safety
+    ///
+    /// While the blocks are lent, nobody reads or writes the array but through
+    /// them, in this process or in another.
+    pub unsafe fn axis_chunks_mut(&self, axis: Axis, size: usize) -> AxisChunksMut<'_, T, D> {
+        AxisChunksMut::new(&self.placed, axis, size)
+    }
+
+    /// Lends the array in blocks along `axis`, for reading.
+    ///
+    /// # Safety
+    ///
+    /// While the blocks are lent, nobody writes the array, in this process or
+    /// in another.
+    pub unsafe fn axis_chunks(&self, axis: Axis, size: usize) -> AxisChunks<'_, T, D> {
+        AxisChunks::new(&self.placed, axis, size)
+    }
+
+    /// Lends the array in tiles, for writing.
+    ///
+    /// # Safety
+    ///
+    /// As for [`axis_chunks_mut`](Self::axis_chunks_mut).
+    pub unsafe fn tiles_mut(&self, tile: impl IntoDimension<Dim = D>) -> TilesMut<'_, T, D> {
+        TilesMut::new(&self.placed, tile)
+    }
+
+    /// Lends the array in tiles, for reading.
+    ///
+    /// # Safety
+    ///
+    /// As for [`axis_chunks`](Self::axis_chunks).
+    pub unsafe fn tiles(&self, tile: impl IntoDimension<Dim = D>) -> Tiles<'_, T, D> {
+        Tiles::new(&self.placed, tile)
+    }
+}
+
+super::geometry::geometry!(RawArray);
+
+impl<T, D: Clone> Clone for RawArray<T, D> {
+    fn clone(&self) -> Self {
+        RawArray {
+            placed: self.placed.clone(),
+        }
+    }
+}
+
+impl<T: Element, D: Dimension> fmt::Debug for RawArray<T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::geometry::debug(f, "RawArray", &self.placed)
+    }
+}
+
+impl<T: Element, D: Dimension> Serialize for RawArray<T, D> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        transfer::collect(self.placed.memory().file());
+        Description::of(&self.placed).serialize(serializer)
+    }
+}
+
+impl<'de, T: Element, D: Dimension> Deserialize<'de> for RawArray<T, D> {
+    fn deserialize<R: Deserializer<'de>>(deserializer: R) -> Result<Self, R::Error> {
+        let description = Description::deserialize(deserializer)?;
+        attach(&description).map_err(serde::de::Error::custom)
+    }
+}
+
+fn attach<T: Element, D: Dimension>(description: &Description) -> Result<RawArray<T, D>, ShmError> {
+    let placed = description.place(Segment::attach)?;
+    if let Memory::Frozen(segment) = placed.memory() {
+        let id = segment.file().id().to_string();
+        return Err(Kind::Frozen { id }.into());
+    }
+    Ok(RawArray { placed })
+}

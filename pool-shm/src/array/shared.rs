@@ -1,0 +1,293 @@
+//! The array with one owner, who may lend blocks of it.
+
+use super::freeze::{self, FreezeError};
+use super::layout::Order;
+use super::owner::Owner;
+use super::{ArrayHandle, FrozenArray, Layout, Placed, RawArray};
+use crate::element::{Element, Real};
+use crate::error::ShmError;
+use crate::lease::{AxisChunks, AxisChunksMut, Tiles, TilesMut};
+use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder};
+use num_complex::Complex;
+use std::fmt;
+
+/// An array in shared memory with one owner: the only one who reads and
+/// writes it, except while blocks of it are lent to tasks.
+///
+/// It lies in a segment of its own, row-major or (after `.f()`) column-major,
+/// aligned to 64 bytes. There may be any number of axes and axes of length
+/// zero. Dropping it gives the memory back.
+///
+/// * [`axis_chunks_mut`](Self::axis_chunks_mut) and
+///   [`tiles_mut`](Self::tiles_mut) lend disjoint blocks for writing,
+///   [`axis_chunks`](Self::axis_chunks) and [`tiles`](Self::tiles) for
+///   reading.
+/// * [`freeze`](Self::freeze) makes it readable by everyone and writable by
+///   nobody.
+/// * [`into_handle`](Self::into_handle) moves it to another process.
+///
+/// ```
+/// use ndarray::{array, ShapeBuilder};
+/// use pool_shm::SharedArray;
+///
+/// let mut matrix = SharedArray::<f64, _>::zeros((2, 3))?;
+/// matrix.view_mut()[[1, 2]] = 5.0;
+/// assert_eq!(matrix.view(), array![[0.0, 0.0, 0.0], [0.0, 0.0, 5.0]]);
+///
+/// let columns = SharedArray::from_shape_fn((2, 2).f(), |(i, j)| 10 * i + j)?;
+/// assert_eq!(columns.view().t(), array![[0, 10], [1, 11]]);
+/// # Ok::<(), pool_shm::ShmError>(())
+/// ```
+///
+/// There is one owner, so it can be neither cloned nor cut twice at once:
+///
+/// ```compile_fail,E0499
+/// # use {ndarray::Axis, pool_shm::SharedArray};
+/// let mut a = SharedArray::<f64, _>::zeros(10).unwrap();
+/// let (x, y) = (a.axis_chunks_mut(Axis(0), 2), a.axis_chunks_mut(Axis(0), 5));
+/// drop((x, y));
+/// ```
+pub struct SharedArray<T, D> {
+    // The mapping that `placed` uses is ended by dropping both.
+    placed: Placed<T, D>,
+    owner: Owner,
+}
+
+impl<T: Element, D: Dimension> SharedArray<T, D> {
+    /// An array of zeros. The shape is as in ndarray: `10`, `(2000, 10)`,
+    /// `[2, 3, 4]`, `IxDyn(&lengths)`, and column-major with `.f()`.
+    ///
+    /// The memory is reserved, but not touched.
+    ///
+    /// # Errors
+    ///
+    /// `is_out_of_memory`; `is_invalid_shape` if it exceeds the address space
+    /// or if elements have no size; `is_out_of_descriptors`.
+    pub fn zeros(shape: impl ShapeBuilder<Dim = D>) -> Result<Self, ShmError> {
+        Self::new(Layout::from_builder(shape, size_of::<T>())?)
+    }
+
+    /// An array of copies of `value`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`zeros`](Self::zeros).
+    pub fn from_elem(shape: impl ShapeBuilder<Dim = D>, value: T) -> Result<Self, ShmError> {
+        let mut array = Self::zeros(shape)?;
+        array.view_mut().fill(value);
+        Ok(array)
+    }
+
+    /// An array whose elements are computed from their indices.
+    ///
+    /// # Errors
+    ///
+    /// As for [`zeros`](Self::zeros).
+    pub fn from_shape_fn(
+        shape: impl ShapeBuilder<Dim = D>,
+        mut f: impl FnMut(D::Pattern) -> T,
+    ) -> Result<Self, ShmError> {
+        let mut array = Self::zeros(shape)?;
+        for (index, element) in array.view_mut().indexed_iter_mut() {
+            *element = f(index);
+        }
+        Ok(array)
+    }
+
+    /// A copy of any array or view. It is column-major if the source is, and
+    /// row-major otherwise; contiguous sources are copied in one piece.
+    ///
+    /// ```
+    /// let source = ndarray::array![[1, 2], [3, 4]];
+    /// let shared = pool_shm::SharedArray::from_array(&source.slice(ndarray::s![.., 1..]))?;
+    /// assert_eq!(shared.view(), ndarray::array![[2], [4]]);
+    /// # Ok::<(), pool_shm::ShmError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`zeros`](Self::zeros).
+    pub fn from_array(source: &ArrayRef<T, D>) -> Result<Self, ShmError> {
+        let column_major = !source.is_standard_layout() && source.t().is_standard_layout();
+        let order = if column_major {
+            Order::ColumnMajor
+        } else {
+            Order::RowMajor
+        };
+        let layout = Layout::new(source.raw_dim(), order, size_of::<T>())?;
+        let mut array = Self::new(layout)?;
+        array.fill_from(source);
+        Ok(array)
+    }
+
+    fn fill_from(&mut self, source: &ArrayRef<T, D>) {
+        let mut view = self.view_mut();
+        let contiguous = source.is_standard_layout() || source.t().is_standard_layout();
+        match (
+            source.as_slice_memory_order(),
+            view.as_slice_memory_order_mut(),
+        ) {
+            (Some(from), Some(to)) if contiguous => to.copy_from_slice(from),
+            _ => view.assign(source),
+        }
+    }
+
+    fn new(layout: Layout<D>) -> Result<Self, ShmError> {
+        let (owner, placed) = Owner::create(layout)?;
+        Ok(SharedArray { placed, owner })
+    }
+
+    /// The parts of an array whose ownership was just acquired.
+    pub(super) fn from_parts(owner: Owner, placed: Placed<T, D>) -> Self {
+        SharedArray { placed, owner }
+    }
+
+    /// A view for reading.
+    #[must_use]
+    pub fn view(&self) -> ArrayView<'_, T, D> {
+        // SAFETY: this is the only owner, and `self` is borrowed as long as
+        // the view lives: nothing is lent for writing meanwhile, and the
+        // mapping stays.
+        unsafe { self.placed.view() }
+    }
+
+    /// A view for writing.
+    #[must_use]
+    pub fn view_mut(&mut self) -> ArrayViewMut<'_, T, D> {
+        // SAFETY: this is the only owner, and `self` is mutably borrowed as
+        // long as the view lives: nothing is lent meanwhile.
+        unsafe { self.placed.view_mut() }
+    }
+
+    /// The same elements in another shape, without a copy, in the order of
+    /// memory: a row-major array stays row-major, a column-major one stays
+    /// column-major and is read column by column.
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_shape` if the number of elements differs.
+    pub fn into_shape<E: IntoDimension>(
+        self,
+        shape: E,
+    ) -> Result<SharedArray<T, E::Dim>, ShmError> {
+        let layout = self.placed.layout().reshape(shape, size_of::<T>())?;
+        self.recast(layout)
+    }
+
+    fn recast<U: Element, E: Dimension>(
+        self,
+        layout: Layout<E>,
+    ) -> Result<SharedArray<U, E>, ShmError> {
+        Ok(SharedArray {
+            placed: self.placed.recast(layout)?,
+            owner: self.owner,
+        })
+    }
+
+    /// Lends the array in blocks of `size` along `axis`, for writing: the
+    /// argument of `map_blocks`. The last block is smaller if `size` does not
+    /// divide the axis.
+    ///
+    /// An invalid cut (an axis that there is not, a size of 0) is an error of
+    /// whoever the blocks are lent to.
+    pub fn axis_chunks_mut(&mut self, axis: Axis, size: usize) -> AxisChunksMut<'_, T, D> {
+        AxisChunksMut::new(&self.placed, axis, size)
+    }
+
+    /// As [`axis_chunks_mut`](Self::axis_chunks_mut), for reading.
+    pub fn axis_chunks(&self, axis: Axis, size: usize) -> AxisChunks<'_, T, D> {
+        AxisChunks::new(&self.placed, axis, size)
+    }
+
+    /// Lends the array in tiles of at most this shape, for writing. Tiles at
+    /// the end of an axis are smaller if the shape does not divide it; they
+    /// are numbered with the last axis fastest.
+    pub fn tiles_mut(&mut self, tile: impl IntoDimension<Dim = D>) -> TilesMut<'_, T, D> {
+        TilesMut::new(&self.placed, tile)
+    }
+
+    /// As [`tiles_mut`](Self::tiles_mut), for reading.
+    pub fn tiles(&self, tile: impl IntoDimension<Dim = D>) -> Tiles<'_, T, D> {
+        Tiles::new(&self.placed, tile)
+    }
+
+    /// Seals the array against writing, for everybody and for ever, without a
+    /// copy.
+    ///
+    /// Whoever has had blocks of it is asked to unmap it first; this returns
+    /// when they have.
+    ///
+    /// # Errors
+    ///
+    /// `is_busy` if a process still has it mapped for writing: the error names
+    /// it and holds the array ([`FreezeError::into_array`]).
+    pub fn freeze(self) -> Result<FrozenArray<T, D>, FreezeError<T, D>> {
+        freeze::freeze(self.owner, self.placed)
+    }
+
+    /// Gives the array away, to be claimed by whoever has the handle.
+    ///
+    /// Whoever has had blocks of it is asked to unmap it first.
+    ///
+    /// # Errors
+    ///
+    /// A failure of the operating system.
+    pub fn into_handle(self) -> Result<ArrayHandle<T, D>, ShmError> {
+        ArrayHandle::new(self.owner, self.placed)
+    }
+
+    /// Gives up exclusive use: anyone may then read and write, as in Python.
+    #[must_use]
+    pub fn into_raw(self) -> RawArray<T, D> {
+        self.owner.disown();
+        RawArray::from_placed(self.placed)
+    }
+}
+
+impl<T: Real, D: Dimension> SharedArray<T, D>
+where
+    Complex<T>: Element,
+{
+    /// Pairs along the last axis as complex numbers (real part first), without
+    /// a copy. The last axis becomes half as long.
+    ///
+    /// ```
+    /// let z = pool_shm::SharedArray::<f64, _>::zeros(18)?.into_complex()?.into_shape((3, 3))?;
+    /// assert_eq!(z.shape(), [3, 3]);
+    /// # Ok::<(), pool_shm::ShmError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_shape` if there is no axis, if the last one is odd, or if
+    /// it is not contiguous (column-major).
+    pub fn into_complex(self) -> Result<SharedArray<Complex<T>, D>, ShmError> {
+        let layout = self.placed.layout().clone().pair()?;
+        self.recast(layout)
+    }
+}
+
+impl<T: Real, D: Dimension> SharedArray<Complex<T>, D>
+where
+    Complex<T>: Element,
+{
+    /// Complex numbers as pairs of real ones, without a copy. The last axis
+    /// becomes twice as long.
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_shape` if there is no axis, or if the last one is not
+    /// contiguous (column-major).
+    pub fn into_real(self) -> Result<SharedArray<T, D>, ShmError> {
+        let layout = self.placed.layout().clone().unpair(size_of::<T>())?;
+        self.recast(layout)
+    }
+}
+
+super::geometry::geometry!(SharedArray);
+
+impl<T: Element, D: Dimension> fmt::Debug for SharedArray<T, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        super::geometry::debug(f, "SharedArray", &self.placed)
+    }
+}

@@ -1,0 +1,15 @@
+//! Lending arrays to tasks, block by block.
+
+mod block;
+mod blocks;
+mod cache;
+mod cut;
+mod cuts;
+mod lessee;
+mod tuples;
+
+pub use block::{Block, BlockMut};
+pub use blocks::Blocks;
+pub use cache::LeaseCache;
+pub use cuts::{AttachedCut, AxisChunks, AxisChunksMut, CutPlan, Tiles, TilesMut};
+pub use lessee::{LentSegment, Lessee};
