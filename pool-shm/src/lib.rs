@@ -27,9 +27,9 @@
 //! * Nothing is left behind when the last process that uses a segment is gone:
 //!   there are no names to clean up.
 
-mod atomic;
 #[cfg(not(loom))]
 mod array;
+mod atomic;
 #[cfg(not(loom))]
 mod budget;
 #[cfg(not(loom))]
