@@ -14,8 +14,17 @@ use rules::Violation;
 use source::{CRATES, Source};
 
 /// The files that may hold `unsafe` and raw pointers.
-const UNSAFE_FILES: [&str; 8] = [
+const UNSAFE_FILES: [&str; 17] = [
+    "pool-shm/src/array/frozen.rs",
+    "pool-shm/src/array/placed.rs",
+    "pool-shm/src/array/raw.rs",
+    "pool-shm/src/array/shared.rs",
     "pool-shm/src/cells.rs",
+    "pool-shm/src/lease/block.rs",
+    "pool-shm/src/lease/blocks.rs",
+    "pool-shm/src/lease/cuts.rs",
+    "pool-shm/src/lease/tuples.rs",
+    "pool-shm/src/segment/frozen.rs",
     "pool-shm/src/segment/mapping.rs",
     "pool-shm/src/shared.rs",
     "pool-shm/src/sync/event_count.rs",
