@@ -1,1 +1,12 @@
-//! What the example programs share.
+//! What the example programs share: how they end, print, measure and draw; and what the tests of processes need.
+//!
+//! The programs themselves stand in `src/bin`, each short enough to be read in one go. Start with `populate`.
+
+pub mod failure;
+pub mod leftovers;
+pub mod picture;
+pub mod process;
+mod sys;
+pub mod table;
+pub mod transform;
+pub mod wav;

@@ -113,23 +113,17 @@ fn visible_functions(sources: &[&Source]) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names in a `// SYNC: first, second` comment of one line.
+/// The names in a `// SYNC: first, second. Why.` comment of one line; what follows the names is for people.
 fn sync_names(line: &str) -> Vec<String> {
     let Some((_, rest)) = line.split_once("// SYNC: ") else {
         return Vec::new();
     };
-    let is_name = |word: &&str| {
-        !word.is_empty()
-            && word
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    };
-    let words = rest.split(", ").map(|part| {
-        part.split([' ', ':', '(', '.', ';'])
-            .next()
-            .unwrap_or_default()
-    });
-    words.take_while(is_name).map(str::to_owned).collect()
+    let names = rest.split(['.', '(', ';', ':']).next().unwrap_or_default();
+    names
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 fn quoted(document: &str) -> impl Iterator<Item = &str> {
@@ -179,7 +173,7 @@ mod tests {
     fn a_lonely_sync_name_is_found() {
         let two = Source::parse(
             "pool-x/src/a.rs",
-            "// SYNC: a-b\nfn f() {}\n// SYNC: a-b (why)\nfn g() {}\n",
+            "// SYNC: a-b\nfn f() {}\n// SYNC: a-b. Why, and more.\nfn g() {}\n",
         );
         assert_eq!(sync_names_are_paired(&[&two]), []);
         let one = Source::parse("pool-x/src/b.rs", "fn f() {} // SYNC: a-b, c\n");

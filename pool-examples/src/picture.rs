@@ -1,0 +1,233 @@
+//! The picture of a spectrogram: time to the right, frequency upwards, level as a colour, with axes and a colour bar.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Once;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use ndarray::ArrayView2;
+use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::*;
+
+use crate::failure::Failure;
+
+const FONT: &str = "sans-serif";
+const INK: RGBColor = RGBColor(38, 38, 48);
+
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// What is drawn: levels and the scales of their axes.
+#[derive(Clone, Debug)]
+pub struct Spectrogram<'a> {
+    /// Levels in decibels, one row for each frame, one column for each frequency, lowest first.
+    pub levels: ArrayView2<'a, f32>,
+    /// The time that the frames cover, in seconds.
+    pub seconds: f64,
+    /// The highest frequency, in hertz.
+    pub hertz: f64,
+    /// The levels at the two ends of the colours, in decibels.
+    pub range: Range<f32>,
+    /// A line above the picture.
+    pub caption: String,
+}
+
+impl Spectrogram<'_> {
+    /// Draws the picture with `width` x `height` pixels and writes it to `path` as PNG, whatever the name ends in.
+    ///
+    /// A pixel that covers several values shows the highest.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure::input`] if `path` cannot be written; any other if the picture is too small for its axes.
+    pub fn write(&self, path: &Path, width: u32, height: u32) -> Result<(), Failure> {
+        let mut pixels = vec![255; 3 * width as usize * height as usize];
+        {
+            let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+            self.draw(&area)
+                .map_err(|error| Failure::other(format!("cannot draw the picture: {error}")))?;
+        }
+        let cannot = |error: &dyn std::fmt::Display| {
+            Failure::input(format!("cannot write {}: {error}", path.display()))
+        };
+        let file = File::create(path).map_err(|error| cannot(&error))?;
+        let encoder = PngEncoder::new(BufWriter::new(file));
+        encoder
+            .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+            .map_err(|error| cannot(&error))
+    }
+
+    fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+        register_font();
+        area.fill(&WHITE)?;
+        let area = area.margin(6, 0, 0, 0);
+        let area = area.titled(&self.caption, (FONT, 20).into_font().color(&INK))?;
+        let width = area.dim_in_pixel().0 as i32;
+        let (left, right) = area.split_horizontally(width - 110);
+        self.draw_levels(&left)?;
+        self.draw_colour_bar(&right)?;
+        area.present()?;
+        Ok(())
+    }
+
+    fn draw_levels(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+        let mut chart = ChartBuilder::on(area)
+            .margin(10)
+            .x_label_area_size(48)
+            .y_label_area_size(76)
+            .build_cartesian_2d(0.0..self.seconds, 0.0..self.hertz)?;
+        let (frames, bins) = self.levels.dim();
+        paint(&chart, |x, y| {
+            let level = highest(self.levels, cells(x, frames), cells(y, bins));
+            self.colour(level)
+        })?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .axis_style(INK)
+            .label_style((FONT, 16).into_font().color(&INK))
+            .axis_desc_style((FONT, 17).into_font().color(&INK))
+            .x_desc("time (s)")
+            .y_desc("frequency (Hz)")
+            .x_labels(10)
+            .y_labels(10)
+            .x_label_formatter(&|seconds| short(*seconds))
+            .y_label_formatter(&|hertz| short(*hertz))
+            .draw()?;
+        Ok(())
+    }
+
+    fn draw_colour_bar(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+        let (low, high) = (f64::from(self.range.start), f64::from(self.range.end));
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(10)
+            .margin_bottom(58)
+            .margin_right(8)
+            .right_y_label_area_size(72)
+            .build_cartesian_2d(0.0..1.0, low..high)?;
+        paint(&chart, |_, y| {
+            self.colour((low + (high - low) * (y.start + y.end) / 2.0) as f32)
+        })?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .disable_x_axis()
+            .axis_style(INK)
+            .label_style((FONT, 16).into_font().color(&INK))
+            .axis_desc_style((FONT, 17).into_font().color(&INK))
+            .y_desc("level (dB)")
+            .y_label_formatter(&|level| short(*level))
+            .draw()?;
+        Ok(())
+    }
+
+    fn colour(&self, level: f32) -> RGBColor {
+        let part = (level - self.range.start) / (self.range.end - self.range.start);
+        let colorous::Color { r, g, b } =
+            colorous::INFERNO.eval_continuous(f64::from(part.clamp(0.0, 1.0)));
+        RGBColor(r, g, b)
+    }
+}
+
+/// Fills a chart: `colour` is asked for each pixel, which covers the given parts of the axes (0 is left and bottom, 1 right and top).
+fn paint(
+    chart: &Chart<'_>,
+    colour: impl Fn(Range<f64>, Range<f64>) -> RGBColor,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let area = chart.plotting_area();
+    let (columns, rows) = area.get_pixel_range();
+    let area = area.strip_coord_spec();
+    let (base_x, base_y) = area.get_base_pixel();
+    let part = |at: i32, of: &Range<i32>| {
+        let length = f64::from(of.len() as u32);
+        f64::from(at - of.start) / length..f64::from(at - of.start + 1) / length
+    };
+    for y in rows.clone() {
+        for x in columns.clone() {
+            let up = part(rows.end - 1 - (y - rows.start), &rows);
+            let colour = colour(part(x, &columns), up);
+            area.draw_pixel((x - base_x, y - base_y), &colour)?;
+        }
+    }
+    Ok(())
+}
+
+/// The cells, of `count`, that lie in a part of an axis: at least one.
+fn cells(part: Range<f64>, count: usize) -> Range<usize> {
+    let first = ((part.start * count as f64) as usize).min(count.saturating_sub(1));
+    let end = (part.end * count as f64).ceil() as usize;
+    // A pixel that covers less than a cell shows the one in which it begins.
+    let end = if part.end - part.start < 1.0 / count as f64 {
+        first + 1
+    } else {
+        end
+    };
+    first..end.clamp(first + 1, count.max(1))
+}
+
+fn highest(levels: ArrayView2<'_, f32>, frames: Range<usize>, bins: Range<usize>) -> f32 {
+    let part = levels.slice(ndarray::s![frames, bins]);
+    part.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// A figure of an axis without needless digits.
+fn short(value: f64) -> String {
+    let text = format!("{value:.3}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    if text == "-0" {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Makes the font that is compiled in known to plotters, once: a bare machine has none.
+fn register_font() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let known = plotters::style::register_font(
+            FONT,
+            FontStyle::Normal,
+            epaint_default_fonts::UBUNTU_LIGHT,
+        );
+        assert!(known.is_ok(), "the font that is compiled in is a font");
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cell_is_shown_and_every_pixel_shows_one() {
+        for (pixels, count) in [(10, 3), (3, 10), (7, 7), (5, 1), (800, 4099)] {
+            let mut seen = vec![false; count];
+            for pixel in 0..pixels {
+                let part =
+                    f64::from(pixel) / f64::from(pixels)..f64::from(pixel + 1) / f64::from(pixels);
+                let cells = cells(part, count);
+                assert!(
+                    !cells.is_empty() && cells.end <= count,
+                    "{cells:?} of {count}"
+                );
+                seen[cells].fill(true);
+            }
+            assert!(
+                seen.iter().all(|seen| *seen),
+                "{pixels} pixels, {count} cells"
+            );
+        }
+    }
+
+    #[test]
+    fn figures_have_no_needless_digits() {
+        assert_eq!(
+            [0.0, -0.0, 2000.0, 0.25, -80.0].map(short),
+            ["0", "0", "2000", "0.25", "-80"]
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! Linux: processes by pidfd.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// A descriptor of the process `pid`, closed on exec; `NotFound` if there is none.
+pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|error| match error {
+        Errno::SRCH => io::Error::from(io::ErrorKind::NotFound),
+        other => other.into(),
+    })
+}
+
+/// Waits until the process has ended, at most `limit`; tells whether it has.
+pub(crate) fn wait_exit(process: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    let limit =
+        Timespec::try_from(limit).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let mut fds = [PollFd::new(&process, PollFlags::IN)];
+    loop {
+        match poll(&mut fds, Some(&limit)) {
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
+}
+
+/// Sends SIGKILL.
+pub(crate) fn kill(process: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(pidfd_send_signal(process, Signal::KILL)?)
+}
+
+/// Sends SIGSTOP.
+pub(crate) fn stop(process: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(pidfd_send_signal(process, Signal::STOP)?)
+}
+
+/// Sends SIGCONT.
+pub(crate) fn resume(process: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(pidfd_send_signal(process, Signal::CONT)?)
+}

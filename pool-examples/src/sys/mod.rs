@@ -1,0 +1,11 @@
+//! The system calls of this crate, the same functions for every platform.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::{kill, open_process, resume, stop, wait_exit};
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported::{kill, open_process, resume, stop, wait_exit};

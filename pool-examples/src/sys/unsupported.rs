@@ -1,0 +1,29 @@
+//! Any other system: every call says that it is not there.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+pub(crate) fn open_process(_pid: u32) -> io::Result<OwnedFd> {
+    Err(unsupported())
+}
+
+pub(crate) fn wait_exit(_process: BorrowedFd<'_>, _limit: Duration) -> io::Result<bool> {
+    Err(unsupported())
+}
+
+pub(crate) fn kill(_process: BorrowedFd<'_>) -> io::Result<()> {
+    Err(unsupported())
+}
+
+pub(crate) fn stop(_process: BorrowedFd<'_>) -> io::Result<()> {
+    Err(unsupported())
+}
+
+pub(crate) fn resume(_process: BorrowedFd<'_>) -> io::Result<()> {
+    Err(unsupported())
+}
+
+fn unsupported() -> io::Error {
+    io::Error::from(io::ErrorKind::Unsupported)
+}
