@@ -116,6 +116,13 @@ impl<T: Element, D: Dimension> Placed<T, D> {
         self.data
     }
 
+    /// Copies all elements, given in the order of memory, into a new array.
+    pub(crate) fn write(&self, elements: &[T]) -> Result<(), ShmError> {
+        assert_eq!(elements.len(), self.layout.len(), "as many elements");
+        let file = self.memory.file();
+        file.write(DATA_OFFSET, bytemuck::cast_slice(elements))
+    }
+
     fn raw_view(&self) -> RawArrayViewMut<T, D> {
         let shape = self.layout.dim().clone();
         let shape = shape.set_f(self.layout.is_column_major());

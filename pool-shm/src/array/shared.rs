@@ -108,28 +108,18 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
     ///
     /// As for [`zeros`](Self::zeros).
     pub fn from_array(source: &ArrayRef<T, D>) -> Result<Self, ShmError> {
-        let column_major = !source.is_standard_layout() && source.t().is_standard_layout();
-        let order = if column_major {
-            Order::ColumnMajor
-        } else {
-            Order::RowMajor
-        };
-        let layout = Layout::new(source.raw_dim(), order, size_of::<T>())?;
+        let order = contiguous_order(source);
+        let layout = Layout::new(
+            source.raw_dim(),
+            order.unwrap_or(Order::RowMajor),
+            size_of::<T>(),
+        )?;
         let mut array = Self::new(layout)?;
-        array.fill_from(source);
-        Ok(array)
-    }
-
-    fn fill_from(&mut self, source: &ArrayRef<T, D>) {
-        let mut view = self.view_mut();
-        let contiguous = source.is_standard_layout() || source.t().is_standard_layout();
-        match (
-            source.as_slice_memory_order(),
-            view.as_slice_memory_order_mut(),
-        ) {
-            (Some(from), Some(to)) if contiguous => to.copy_from_slice(from),
-            _ => view.assign(source),
+        match source.as_slice_memory_order() {
+            Some(elements) if order.is_some() => array.placed.write(elements)?,
+            _ => array.view_mut().assign(source),
         }
+        Ok(array)
     }
 
     fn new(layout: Layout<D>) -> Result<Self, ShmError> {
@@ -281,6 +271,17 @@ where
     pub fn into_real(self) -> Result<SharedArray<T, D>, ShmError> {
         let layout = self.placed.layout().clone().unpair(size_of::<T>())?;
         self.recast(layout)
+    }
+}
+
+/// The order of a source whose elements stand in memory as they would here.
+fn contiguous_order<T, D: Dimension>(source: &ArrayRef<T, D>) -> Option<Order> {
+    if source.is_standard_layout() {
+        Some(Order::RowMajor)
+    } else if source.t().is_standard_layout() {
+        Some(Order::ColumnMajor)
+    } else {
+        None
     }
 }
 

@@ -133,6 +133,19 @@ impl SegmentFile {
         }
     }
 
+    /// Copies `bytes` to `offset` through the kernel, which for memory that was
+    /// never touched takes half the time of a copy through a mapping: there
+    /// are no page faults, and no page is cleared first.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), ShmError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = (offset + done) as u64;
+            done += sys::write_at(self.fd(), at, &bytes[done..])
+                .map_err(|e| system("write to a shared segment", e))?;
+        }
+        Ok(())
+    }
+
     /// Puts memory behind a part of the file.
     pub(super) fn reserve(&self, range: Range<usize>) -> Result<(), ShmError> {
         if range.start > range.end || range.end > self.len {

@@ -54,6 +54,13 @@ pub(crate) fn discard(fd: BorrowedFd<'_>, offset: u64, len: u64) -> io::Result<(
     })?)
 }
 
+/// Writes some of `bytes` at `offset` and says how many.
+pub(crate) fn write_at(fd: BorrowedFd<'_>, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::io::pwrite(fd, bytes, offset)
+    })?)
+}
+
 /// The seals in force; `EINVAL` for what is no memfd.
 pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Seals> {
     let seals = rustix::fs::fcntl_get_seals(fd)?;

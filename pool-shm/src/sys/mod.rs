@@ -6,7 +6,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
     create, descriptor_limit, discard, file_size_limit, identify, identify_peer, open_peer,
-    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, writers,
+    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, write_at, writers,
 };
 
 #[cfg(target_os = "linux")]
@@ -19,7 +19,7 @@ mod unsupported;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported::{
     create, descriptor_limit, discard, file_size_limit, identify, identify_peer, open_peer,
-    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, writers,
+    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, write_at, writers,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -36,6 +36,10 @@ pub(crate) fn writers(_ino: u64) -> Vec<String> {
     Vec::new()
 }
 
+pub(crate) fn write_at(_fd: BorrowedFd<'_>, _offset: u64, _bytes: &[u8]) -> io::Result<usize> {
+    unsupported()
+}
+
 pub(crate) fn seals(_fd: BorrowedFd<'_>) -> io::Result<Seals> {
     unsupported()
 }
