@@ -20,6 +20,14 @@ pub struct Cells<'a, T> {
     segment: PhantomData<&'a [AtomicU8]>,
 }
 
+impl<T> Clone for Cells<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Cells<'_, T> {}
+
 // SAFETY: all access is by atomic operations on plain data.
 unsafe impl<T: Pod> Send for Cells<'_, T> {}
 // SAFETY: as above.

@@ -1,6 +1,7 @@
 //! What can go wrong with shared memory.
 
 use crate::sys;
+use std::error::Error;
 use std::io;
 
 /// An error of shared memory: what was asked, what is there, what to do.
@@ -19,7 +20,10 @@ impl ShmError {
     pub fn is_out_of_memory(&self) -> bool {
         matches!(
             *self.0,
-            Kind::TooLittleMemory { .. } | Kind::NoSpace { .. } | Kind::FileSizeLimit { .. }
+            Kind::TooLittleMemory { .. }
+                | Kind::NoSpace { .. }
+                | Kind::FileSizeLimit { .. }
+                | Kind::AddressSpace { .. }
         )
     }
 
@@ -99,6 +103,20 @@ impl ShmError {
     }
 }
 
+impl ShmError {
+    /// The error of a deserialiser, which takes a text only: this error's and
+    /// those of its sources.
+    pub(crate) fn into_serde<E: serde::de::Error>(self) -> E {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            text = format!("{text}: {error}");
+            source = error.source();
+        }
+        E::custom(text)
+    }
+}
+
 impl From<Kind> for ShmError {
     fn from(kind: Kind) -> Self {
         ShmError(Box::new(kind))
@@ -123,6 +141,11 @@ pub(crate) enum Kind {
          free memory, or check the limits of the cgroup and of shared memory"
     )]
     NoSpace { need: u64, source: io::Error },
+    #[error(
+        "no room in the address space to map a shared segment of {need} bytes; \
+         check the limits on memory and on the number of maps (ulimit -v, vm.max_map_count)"
+    )]
+    AddressSpace { need: usize, source: io::Error },
     #[error(
         "a shared segment of {need} bytes is larger than the largest file that this process may make, {limit} bytes; \
          raise the limit (ulimit -f, RLIMIT_FSIZE)"
@@ -236,6 +259,14 @@ pub(crate) fn system(doing: &'static str, source: io::Error) -> Kind {
             source,
         },
         None => Kind::System { doing, source },
+    }
+}
+
+/// The kind for a failure to map `need` bytes.
+pub(crate) fn mapping(need: usize, source: io::Error) -> Kind {
+    match source.kind() {
+        io::ErrorKind::OutOfMemory => Kind::AddressSpace { need, source },
+        _ => system("map a shared segment", source),
     }
 }
 

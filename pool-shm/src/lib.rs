@@ -1,22 +1,42 @@
 //! Memory that processes share, and what lives in it.
 //!
-//! A [`Segment`] is a piece of memory without a name: a memfd that can neither
-//! grow nor shrink, whose memory is there from the start. Any process of the
-//! same user can map it from a [`SegmentHandle`], a few plain numbers that
-//! travel in any message. Raw segments offer words ([`Shared`]: atomics, by
-//! reference) and plain data ([`Cells`]: copied in and out, never by
-//! reference).
+//! Three layers, each built on the one before:
+//!
+//! * A [`Segment`] is a piece of memory without a name: a memfd that can
+//!   neither grow nor shrink, with its memory there from the start. Any process
+//!   of the same user maps it from a [`SegmentHandle`], a few plain numbers
+//!   that travel in any message. Segments offer words ([`Shared`]: atomics, by
+//!   reference) and plain data ([`Cells`]: copied in and out, never by
+//!   reference).
+//! * Arrays are typed ndarray arrays, each in a segment of its own. Who may
+//!   write one is a matter of its type:
+//!
+//!   | type | who may write | goes to another process as |
+//!   |---|---|---|
+//!   | [`SharedArray`] | its one owner, or those to whom it lends blocks | blocks, for a while; an [`ArrayHandle`], for good |
+//!   | [`FrozenArray`] | nobody, by the kernel's word | itself |
+//!   | [`RawArray`] | everyone, as in Python (`unsafe` to look into) | itself |
+//!
+//! * Leases: a [`SharedArray`] is cut into disjoint blocks
+//!   ([`axis_chunks_mut`](SharedArray::axis_chunks_mut),
+//!   [`tiles_mut`](SharedArray::tiles_mut)), and a task gets a [`BlockMut`] or
+//!   a [`Block`] that it can use without `unsafe` and without a lock.
+//!   [`Blocks`] is what a pool needs of them.
 //!
 //! ```
-//! use pool_shm::Segment;
-//! use std::sync::atomic::{AtomicU64, Ordering};
+//! use ndarray::array;
+//! use pool_shm::{FrozenArray, SharedArray};
 //!
-//! let ours = Segment::create(4096)?;
-//! let theirs = Segment::attach(&ours.handle())?; // normally in another process
-//! ours.get::<AtomicU64>(64)?.store(7, Ordering::Release);
-//! assert_eq!(theirs.get::<AtomicU64>(64)?.load(Ordering::Acquire), 7);
-//! # Ok::<(), pool_shm::ShmError>(())
+//! let mut matrix = SharedArray::<f64, _>::zeros((2, 2))?;
+//! matrix.view_mut().row_mut(1).fill(3.0);
+//! let frozen = matrix.freeze()?; // no copy; from now on nobody can write it
+//! let message = postcard::to_allocvec(&frozen)?; // a few numbers, to any process
+//! let same: FrozenArray<f64, ndarray::Ix2> = postcard::from_bytes(&message)?;
+//! assert_eq!(same.view(), array![[0.0, 0.0], [3.0, 3.0]]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! And [`sync`] has locks that survive the death of who holds them.
 //!
 //! # Promises
 //!

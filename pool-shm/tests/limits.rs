@@ -40,6 +40,11 @@ fn limits_are_errors() {
     );
     assert!(error.source().is_some());
 
+    // Less than is in use already, so that no new map fits.
+    let error = limited(Resource::As, 1 << 20, create);
+    assert!(error.is_out_of_memory());
+    assert!(error.to_string().contains("ulimit -v"), "{error}");
+
     // Nothing was left half made: the next one works.
     assert!(Segment::create(1 << 20).is_ok());
 }

@@ -108,7 +108,7 @@ impl<T: Element, D: Dimension> Serialize for ArrayHandle<T, D> {
 impl<'de, T: Element, D: Dimension> Deserialize<'de> for ArrayHandle<T, D> {
     fn deserialize<R: Deserializer<'de>>(deserializer: R) -> Result<Self, R::Error> {
         let offered = Offered::deserialize(deserializer)?;
-        open(offered).map_err(serde::de::Error::custom)
+        open(offered).map_err(ShmError::into_serde)
     }
 }
 

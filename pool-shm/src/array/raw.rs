@@ -143,7 +143,7 @@ impl<T: Element, D: Dimension> Serialize for RawArray<T, D> {
 impl<'de, T: Element, D: Dimension> Deserialize<'de> for RawArray<T, D> {
     fn deserialize<R: Deserializer<'de>>(deserializer: R) -> Result<Self, R::Error> {
         let description = Description::deserialize(deserializer)?;
-        attach(&description).map_err(serde::de::Error::custom)
+        attach(&description).map_err(ShmError::into_serde)
     }
 }
 

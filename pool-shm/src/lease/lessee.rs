@@ -7,6 +7,10 @@ use std::sync::Weak;
 pub trait Lessee: Send + Sync {
     /// Makes every worker unmap the segment, and returns when none has it
     /// mapped any more. Workers that are dead or to come have nothing mapped.
+    ///
+    /// To unmap, a worker drops every
+    /// [`Blocks::Attached`](super::Blocks::Attached) that uses the segment and
+    /// calls [`LeaseCache::release`](super::LeaseCache::release).
     fn release(&self, id: SegmentId);
 }
 

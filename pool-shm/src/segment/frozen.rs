@@ -2,10 +2,9 @@
 
 use super::registry::Registry;
 use super::{SegmentFile, SegmentHandle, check_range};
-use crate::error::{Kind, ShmError, system};
+use crate::error::{Kind, ShmError, mapping};
 use crate::shared::Shared;
-use memmap2::{MapIfSafeError, Mmap, MmapOptions};
-use std::io;
+use memmap2::{Mmap, MmapOptions};
 use std::sync::Arc;
 
 /// A mapping that nobody can write, in any process; clones are the same one.
@@ -69,7 +68,7 @@ impl FrozenMapping {
         let map = MmapOptions::new()
             .len(file.len())
             .map_if_safe(&file.fd())
-            .map_err(|e| system("map a frozen segment", io_error(e)))?;
+            .map_err(|e| mapping(file.len(), e.into()))?;
         Ok(FrozenMapping { map, file })
     }
 }
@@ -78,8 +77,4 @@ impl Drop for FrozenMapping {
     fn drop(&mut self) {
         FROZEN.forget(self.file.id());
     }
-}
-
-fn io_error(error: MapIfSafeError) -> io::Error {
-    io::Error::other(error)
 }

@@ -3,7 +3,7 @@
 use super::registry::Registry;
 use super::{SegmentFile, SegmentHandle, SegmentId};
 use crate::cells::Cells;
-use crate::error::{Kind, ShmError, system};
+use crate::error::{Kind, ShmError, mapping};
 use crate::lease::Lessee;
 use crate::shared::Shared;
 use crate::transfer;
@@ -28,6 +28,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 ///
 /// Serialising gives the handle (see [`transfer`] about keeping it alive),
 /// deserialising attaches.
+///
+/// ```
+/// use pool_shm::Segment;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// let ours = Segment::create(4096)?;
+/// let theirs = Segment::attach(&ours.handle())?; // normally in another process
+/// ours.get::<AtomicU64>(64)?.store(7, Ordering::Release);
+/// assert_eq!(theirs.get::<AtomicU64>(64)?.load(Ordering::Acquire), 7);
+/// # Ok::<(), pool_shm::ShmError>(())
+/// ```
 ///
 /// ```
 /// let segment = pool_shm::Segment::create(1000)?;
@@ -241,7 +252,7 @@ impl Serialize for Segment {
 impl<'de> Deserialize<'de> for Segment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let handle = SegmentHandle::deserialize(deserializer)?;
-        Segment::attach(&handle).map_err(serde::de::Error::custom)
+        Segment::attach(&handle).map_err(ShmError::into_serde)
     }
 }
 
@@ -266,7 +277,7 @@ impl Mapping {
         let map = MmapOptions::new()
             .len(file.len())
             .map_raw(&file.fd())
-            .map_err(|e| system("map a shared segment", e))?;
+            .map_err(|e| mapping(file.len(), e))?;
         let lessees = Mutex::default();
         Ok(Mapping { map, file, lessees })
     }

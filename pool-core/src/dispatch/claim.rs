@@ -1,0 +1,381 @@
+//! Claiming the chunks of a job: batches as hints, one word per chunk as the truth.
+//!
+//! The argument why no chunk is lost or done twice stands in this folder's `README.md`. The idea of a range per worker whose
+//! upper half is stolen is that of lazy binary splitting (Tzannes et al., PPoPP 2010); that ranges are only hints is ours.
+
+use crossbeam::utils::CachePadded;
+
+use super::word::{ClaimWord, Owner};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, control_layout};
+use crate::inject;
+
+/// How many ranges of chunks that lost their worker can be announced at once; more are found by the sweep.
+pub(crate) const ORPHANS: usize = 16;
+/// A batch is at most this many chunks.
+const MAX_BATCH: u32 = 1024;
+/// Set in [`JobWords::exits`] while the pool sleeps until the job is complete.
+const POOL_SLEEPS: u32 = 1;
+
+control_layout! {
+    /// What one slot did in one job. Written by its worker, and by the pool once that worker is dead.
+    pub(crate) struct Line {
+        /// Chunk about to be claimed + 1 (0: none) in the upper half, chunks done in the lower.
+        pub(crate) progress: AtomicU64,
+        /// A hint: chunks `lo..hi` that the worker means to claim, `lo` in the upper half. Thieves lower `hi`.
+        pub(crate) batch: AtomicU64,
+    }
+
+    /// The words of a job that all workers share.
+    pub(crate) struct JobWords {
+        /// A hint: the first chunk that is in nobody's batch yet.
+        pub(crate) cursor: CachePadded<AtomicU32>,
+        /// [`POOL_SLEEPS`] plus two for each time that a worker left the job.
+        pub(crate) exits: CachePadded<AtomicU32>,
+        /// Chunks accounted for by the pool: those of dead workers and cancelled ones.
+        pub(crate) credit: AtomicU32,
+        /// Not 0 once a worker died in this job: from then on every leaver wakes the pool.
+        pub(crate) troubled: AtomicU32,
+        /// Hints: ranges of chunks to be claimed again, packed like a batch, 0 for none.
+        pub(crate) orphans: [AtomicU64; ORPHANS],
+    }
+}
+
+fn pack(high: u32, low: u32) -> u64 {
+    (u64::from(high) << 32) | u64::from(low)
+}
+
+fn unpack(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32)
+}
+
+/// The shared memory of one job's claims. `states.len()` is the number of chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClaimTable<'a> {
+    pub(crate) states: &'a [AtomicU32],
+    pub(crate) lines: &'a [CachePadded<Line>],
+    pub(crate) words: &'a JobWords,
+}
+
+/// A chunk that this worker alone may run, from item `first` on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Claimed {
+    pub(crate) chunk: u32,
+    pub(crate) first: u32,
+}
+
+/// What a worker that leaves a job has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Left {
+    /// The pool sleeps and has something to see.
+    WakePool,
+    Quietly,
+}
+
+/// What the pool finds out about the chunk of a dead worker.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Lost {
+    /// The worker held no chunk of this job.
+    Nothing,
+    /// It died while it held this chunk, which still carries its claim.
+    Chunk(u32),
+}
+
+impl<'a> ClaimTable<'a> {
+    fn chunks(&self) -> u32 {
+        self.states.len() as u32
+    }
+
+    /// Chunks that are done or given up, as far as can be seen now; never more than there are.
+    pub(crate) fn completed(&self) -> u32 {
+        // The credit first: a count that moves from a line to the credit meanwhile is then missed, never seen twice.
+        let credit = self.words.credit.load(Ordering::Acquire); // SYNC: job-credit
+        // SYNC: job-counts (acquire side)
+        let counts = self
+            .lines
+            .iter()
+            .map(|line| unpack(line.progress.load(Ordering::Acquire)).1);
+        counts.fold(credit, u32::wrapping_add)
+    }
+
+    /// Whether every chunk is done or given up.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.completed() >= self.chunks()
+    }
+
+    /// Announces that the pool is going to sleep. The caller looks at [`ClaimTable::is_complete`] once more before it does.
+    pub(crate) fn announce_sleep(&self) {
+        // SYNC: job-exit (the read-modify-writes of one word are totally ordered: either this one sees the leaver's counts,
+        // or the leaver sees this mark)
+        self.words.exits.fetch_or(POOL_SLEEPS, Ordering::AcqRel);
+    }
+
+    /// Takes the announcement back.
+    pub(crate) fn announce_awake(&self) {
+        self.words.exits.fetch_and(!POOL_SLEEPS, Ordering::AcqRel);
+    }
+
+    /// How often workers have left this job; changes when there may be something to see.
+    pub(crate) fn exits(&self) -> u32 {
+        self.words.exits.load(Ordering::Acquire) & !POOL_SLEEPS
+    }
+
+    /// Pool: settles the account of `owner`, which is dead and whose line nobody writes any more.
+    pub(crate) fn settle_dead(&self, owner: Owner) -> Lost {
+        let line = &self.lines[owner.slot()];
+        let (current, count) = unpack(line.progress.load(Ordering::Acquire));
+        let state = current
+            .checked_sub(1)
+            .and_then(|chunk| self.states.get(chunk as usize));
+        let state = state.map(|state| ClaimWord::from_bits(state.load(Ordering::Acquire)));
+        let finished = u32::from(state == Some(ClaimWord::Done(owner)));
+        line.progress.store(0, Ordering::Release);
+        self.add_credit(count.wrapping_add(finished));
+        self.words.troubled.store(1, Ordering::Release);
+        if state == Some(ClaimWord::Claimed(owner)) {
+            Lost::Chunk(current - 1)
+        } else {
+            Lost::Nothing
+        }
+    }
+
+    /// Pool: the chunk of a dead worker is to be run again from item `first` on.
+    pub(crate) fn release(&self, chunk: u32, first: u32) {
+        self.states[chunk as usize].store(ClaimWord::Free { first }.bits(), Ordering::Release);
+        let range = pack(chunk, chunk + 1);
+        let free = self
+            .words
+            .orphans
+            .iter()
+            .find(|word| word.load(Ordering::Relaxed) == 0);
+        if let Some(word) = free {
+            word.store(range, Ordering::Release); // SYNC: orphan
+        } // otherwise the sweep at quiescence finds it
+    }
+
+    /// Pool: nothing of the chunk of a dead worker is left to be run.
+    pub(crate) fn give_up(&self, chunk: u32) {
+        self.states[chunk as usize].store(ClaimWord::Void.bits(), Ordering::Release);
+        self.add_credit(1);
+    }
+
+    /// Pool: no chunk that is free now will ever begin. Those that are claimed end as they will.
+    pub(crate) fn cancel(&self) {
+        let mut voided = 0;
+        for state in self.states {
+            let mut bits = state.load(Ordering::Relaxed);
+            while let ClaimWord::Free { .. } = ClaimWord::from_bits(bits) {
+                match state.compare_exchange_weak(
+                    bits,
+                    ClaimWord::Void.bits(),
+                    Ordering::AcqRel,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => {
+                        voided += 1;
+                        break;
+                    }
+                    Err(now) => bits = now,
+                }
+            }
+        }
+        self.add_credit(voided);
+    }
+
+    /// Pool: no worker is in the job, yet it is not complete: a hint was lost with a dead worker, so every chunk is offered again.
+    pub(crate) fn reopen(&self) {
+        self.words.cursor.store(0, Ordering::Release);
+    }
+
+    /// Whether a worker has died in this job.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.words.troubled.load(Ordering::Acquire) != 0
+    }
+
+    fn add_credit(&self, chunks: u32) {
+        self.words.credit.fetch_add(chunks, Ordering::AcqRel); // SYNC: job-credit
+    }
+}
+
+/// A worker inside a job.
+#[derive(Debug)]
+pub(crate) struct Claimer<'a> {
+    table: ClaimTable<'a>,
+    owner: Owner,
+    workers: u32,
+    done: u32,
+    next: u32,
+}
+
+impl<'a> Claimer<'a> {
+    /// Enters the job as `owner`, one of about `workers`. A batch that a dead predecessor in this slot left is taken over.
+    pub(crate) fn enter(table: ClaimTable<'a>, owner: Owner, workers: u32) -> Claimer<'a> {
+        let line = &table.lines[owner.slot()];
+        let (_, done) = unpack(line.progress.load(Ordering::Relaxed));
+        let (next, _) = unpack(line.batch.load(Ordering::Relaxed));
+        Claimer {
+            table,
+            owner,
+            workers: workers.max(1),
+            done,
+            next,
+        }
+    }
+
+    fn line(&self) -> &'a Line {
+        &self.table.lines[self.owner.slot()]
+    }
+
+    /// The next chunk, which is this worker's alone until [`Claimer::finish`]; none if nothing can be claimed now.
+    pub(crate) fn claim(&mut self) -> Option<Claimed> {
+        loop {
+            let (_, hi) = unpack(self.line().batch.load(Ordering::Relaxed));
+            while self.next < hi.min(self.table.chunks()) {
+                let chunk = self.next;
+                self.next += 1;
+                if let Some(first) = self.try_claim(chunk) {
+                    return Some(Claimed { chunk, first });
+                }
+                if unpack(self.line().batch.load(Ordering::Relaxed)).1 != hi {
+                    break;
+                }
+            }
+            if !self.keeps_batch() && !self.refill() {
+                self.announce(0);
+                return None;
+            }
+        }
+    }
+
+    fn keeps_batch(&self) -> bool {
+        let (_, hi) = unpack(self.line().batch.load(Ordering::Relaxed));
+        self.next < hi.min(self.table.chunks())
+    }
+
+    fn announce(&self, chunk_plus_one: u32) {
+        // SYNC: job-counts (release side)
+        self.line()
+            .progress
+            .store(pack(chunk_plus_one, self.done), Ordering::Release);
+    }
+
+    fn try_claim(&self, chunk: u32) -> Option<u32> {
+        let state = &self.table.states[chunk as usize];
+        let bits = state.load(Ordering::Relaxed);
+        let ClaimWord::Free { first } = ClaimWord::from_bits(bits) else {
+            return None;
+        };
+        self.announce(chunk + 1);
+        inject::point("claim.announced");
+        // SYNC: chunk-state (acquire side: what an earlier claimer or the pool wrote about this chunk)
+        let claimed = ClaimWord::Claimed(self.owner).bits();
+        state
+            .compare_exchange(bits, claimed, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
+        inject::point("claim.claimed");
+        Some(first)
+    }
+
+    /// Every item of the chunk has its result.
+    pub(crate) fn finish(&mut self, claimed: &Claimed) {
+        inject::point("claim.before-done");
+        // SYNC: chunk-state (release side)
+        self.table.states[claimed.chunk as usize]
+            .store(ClaimWord::Done(self.owner).bits(), Ordering::Release);
+        inject::point("claim.done");
+        self.done += 1;
+    }
+
+    /// Leaves the job; [`Claimer::claim`] has just said that there is nothing.
+    pub(crate) fn leave(self) -> Left {
+        self.announce(0);
+        inject::point("claim.before-exit");
+        let exits = self.table.words.exits.fetch_add(2, Ordering::AcqRel); // SYNC: job-exit
+        inject::point("claim.exited");
+        let news = self.table.is_troubled() || self.table.is_complete();
+        if exits & POOL_SLEEPS != 0 && news {
+            Left::WakePool
+        } else {
+            Left::Quietly
+        }
+    }
+
+    /// Gets a new batch: of chunks that lost their worker, of untouched ones, or half of somebody else's.
+    fn refill(&mut self) -> bool {
+        let batch = self
+            .take_orphan()
+            .or_else(|| self.take_fresh())
+            .or_else(|| self.steal());
+        let Some((lo, hi)) = batch else { return false };
+        inject::point("claim.batch-taken");
+        self.next = lo;
+        self.line().batch.store(pack(lo, hi), Ordering::Relaxed);
+        inject::point("claim.batch-published");
+        true
+    }
+
+    fn take_orphan(&self) -> Option<(u32, u32)> {
+        if !self.table.is_troubled() {
+            return None;
+        }
+        let taken = self.table.words.orphans.iter().find_map(|word| {
+            let seen = word.load(Ordering::Relaxed);
+            (seen != 0
+                && word
+                    .compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed)
+                    .is_ok())
+            .then_some(seen)
+        }); // SYNC: orphan
+        taken.map(unpack).filter(|(lo, hi)| lo < hi)
+    }
+
+    fn take_fresh(&self) -> Option<(u32, u32)> {
+        let (cursor, chunks) = (&self.table.words.cursor, self.table.chunks());
+        let left = chunks
+            .checked_sub(cursor.load(Ordering::Relaxed))
+            .filter(|left| *left > 0)?;
+        let size = (left / (4 * self.workers)).clamp(1, MAX_BATCH);
+        let lo = cursor.fetch_add(size, Ordering::Relaxed);
+        inject::point("claim.cursor-moved");
+        (lo < chunks).then(|| (lo, lo.saturating_add(size).min(chunks)))
+    }
+
+    /// Takes the upper half of the longest batch that another worker has left.
+    fn steal(&self) -> Option<(u32, u32)> {
+        loop {
+            let victims = self
+                .table
+                .lines
+                .iter()
+                .enumerate()
+                .filter(|(slot, _)| *slot != self.owner.slot());
+            let (line, batch, lo, hi) = victims
+                .filter_map(|(_, line)| self.left_of(line))
+                .max_by_key(|(_, _, lo, hi)| hi - lo)?;
+            let middle = lo + (hi - lo) / 2;
+            let kept = pack(unpack(batch).0, middle);
+            if line
+                .batch
+                .compare_exchange(batch, kept, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            {
+                return Some((middle, hi));
+            }
+        }
+    }
+
+    /// What seems to be left of the batch in `line`: the line, its batch word, and the range; none if nothing is.
+    fn left_of(&self, line: &'a Line) -> Option<(&'a Line, u64, u32, u32)> {
+        let batch = line.batch.load(Ordering::Relaxed);
+        let (lo, hi) = unpack(batch);
+        let (current, _) = unpack(line.progress.load(Ordering::Relaxed));
+        let lo = if (lo..hi).contains(&current.wrapping_sub(1)) {
+            current
+        } else {
+            lo
+        };
+        let hi = hi.min(self.table.chunks());
+        (lo < hi).then_some((line, batch, lo, hi))
+    }
+}

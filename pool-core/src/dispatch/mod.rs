@@ -1,0 +1,15 @@
+//! How work gets to the workers and results get back: shared words, and the protocols on them. `README.md` in this folder
+//! has the states and the arguments.
+
+#[cfg(not(loom))]
+pub(crate) mod arena;
+pub(crate) mod claim;
+#[cfg(not(loom))]
+pub(crate) mod control;
+pub(crate) mod join;
+pub(crate) mod park;
+#[cfg(not(loom))]
+pub(crate) mod record;
+pub(crate) mod stream;
+pub(crate) mod tasks;
+pub(crate) mod word;

@@ -1,0 +1,126 @@
+//! Going to sleep and waking up: an idle worker waits on a futex word of its own; whoever has news wakes as many as can use it.
+
+use crossbeam::utils::CachePadded;
+
+use super::word::MAX_SLOTS;
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, control_layout, fence};
+use crate::inject;
+
+#[cfg(not(loom))]
+const MASKS: usize = MAX_SLOTS / 64;
+#[cfg(loom)]
+const MASKS: usize = 1;
+const _: () = assert!(MAX_SLOTS.is_multiple_of(64));
+
+control_layout! {
+    /// Who sleeps, and whether there is something to wake up for.
+    pub(crate) struct Bell {
+        /// Counts publications of the pool.
+        pub(crate) news: CachePadded<AtomicU32>,
+        /// A bit per slot whose worker sleeps or is about to. Whoever clears the bit owes the worker its wake-up.
+        pub(crate) sleepers: CachePadded<[AtomicU64; MASKS]>,
+    }
+}
+
+/// How a thread sleeps on a word and is woken: the futex, or a stand-in in a model.
+pub(crate) trait Futex {
+    /// Sleeps while `word` is `expected`; may return at any time.
+    fn wait(&self, word: &AtomicU32, expected: u32);
+    /// Wakes all that sleep on `word`.
+    fn wake(&self, word: &AtomicU32);
+}
+
+impl Bell {
+    /// The count of publications; to be read before looking for work.
+    pub(crate) fn news(&self) -> u32 {
+        self.news.load(Ordering::Acquire) // SYNC: bell-news
+    }
+
+    /// Worker in `slot`: sleeps until it is woken, unless there has been a publication since `seen` was read.
+    pub(crate) fn sleep(&self, slot: usize, wake: &AtomicU32, seen: u32, futex: &impl Futex) {
+        let expected = wake.load(Ordering::Relaxed);
+        self.mask(slot).fetch_or(bit(slot), Ordering::AcqRel); // SYNC: bell-sleeper
+        inject::point("park.announced");
+        // Pairs with the fence in `ring`: either we see the news, or the ringer sees our bit.
+        fence(Ordering::SeqCst);
+        if self.news.load(Ordering::Relaxed) == seen {
+            futex.wait(wake, expected);
+        }
+        self.mask(slot).fetch_and(!bit(slot), Ordering::AcqRel);
+    }
+
+    /// Pool: something was published that up to `wanted` workers can use.
+    pub(crate) fn ring<'w>(
+        &self,
+        wanted: u32,
+        wake: impl Fn(usize) -> Option<&'w AtomicU32>,
+        futex: &impl Futex,
+    ) {
+        self.news.fetch_add(1, Ordering::Release); // SYNC: bell-news
+        fence(Ordering::SeqCst);
+        self.wake_some(wanted, wake, futex);
+    }
+
+    /// Wakes up to `wanted` sleepers.
+    pub(crate) fn wake_some<'w>(
+        &self,
+        wanted: u32,
+        wake: impl Fn(usize) -> Option<&'w AtomicU32>,
+        futex: &impl Futex,
+    ) {
+        let mut left = wanted;
+        for (index, mask) in self.sleepers.iter().enumerate() {
+            while left > 0 {
+                let seen = mask.load(Ordering::Relaxed);
+                if seen == 0 {
+                    break;
+                }
+                let slot = index * 64 + seen.trailing_zeros() as usize;
+                // SYNC: bell-sleeper
+                if mask.fetch_and(!bit(slot), Ordering::AcqRel) & bit(slot) != 0
+                    && let Some(word) = wake(slot)
+                {
+                    inject::point("park.taken");
+                    rouse(word, futex);
+                    left -= 1;
+                }
+            }
+        }
+    }
+
+    /// Whether a worker sleeps.
+    pub(crate) fn has_sleepers(&self) -> bool {
+        self.sleepers
+            .iter()
+            .any(|mask| mask.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Pool, after a death: the dead may have taken wake-ups with it, so everybody is woken, whatever the bits say.
+    pub(crate) fn ring_all<'w>(
+        &self,
+        words: impl Iterator<Item = &'w AtomicU32>,
+        futex: &impl Futex,
+    ) {
+        self.news.fetch_add(1, Ordering::Release);
+        fence(Ordering::SeqCst);
+        words.for_each(|word| rouse(word, futex));
+    }
+
+    /// Pool: the worker of `slot` is dead and sleeps no more.
+    pub(crate) fn forget(&self, slot: usize) {
+        self.mask(slot).fetch_and(!bit(slot), Ordering::AcqRel);
+    }
+
+    fn mask(&self, slot: usize) -> &AtomicU64 {
+        &self.sleepers[slot / 64]
+    }
+}
+
+fn bit(slot: usize) -> u64 {
+    1 << (slot % 64)
+}
+
+fn rouse(word: &AtomicU32, futex: &impl Futex) {
+    word.fetch_add(1, Ordering::Release);
+    futex.wake(word);
+}

@@ -1,0 +1,288 @@
+//! What can go wrong: with a pool ([`PoolError`]) and with one task ([`TaskError`]).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum WorkerExit {
+    /// It ended by itself with this status.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// It is gone, and nobody could tell how: its fork server died with it.
+    Unknown,
+}
+
+impl fmt::Display for WorkerExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            WorkerExit::Code(code) => write!(f, "exit status {code}"),
+            WorkerExit::Signal(signal) => match signal_name(signal) {
+                Some((name, meaning)) => write!(f, "signal {signal} ({name}: {meaning})"),
+                None => write!(f, "signal {signal}"),
+            },
+            WorkerExit::Unknown => f.write_str("an exit that nobody could observe"),
+        }
+    }
+}
+
+/// The usual name of a signal and what it most often means for a worker.
+fn signal_name(signal: i32) -> Option<(&'static str, &'static str)> {
+    Some(match signal {
+        1 => ("SIGHUP", "hang-up"),
+        2 => ("SIGINT", "interrupt"),
+        4 => (
+            "SIGILL",
+            "illegal instruction, perhaps code built for another processor",
+        ),
+        6 => ("SIGABRT", "abort, failed assertion or out of memory"),
+        7 => ("SIGBUS", "access to memory that has nothing behind it"),
+        8 => ("SIGFPE", "integer division by zero"),
+        9 => (
+            "SIGKILL",
+            "killed from outside, perhaps by the out-of-memory killer",
+        ),
+        11 => ("SIGSEGV", "invalid memory access or stack overflow"),
+        13 => ("SIGPIPE", "broken pipe"),
+        15 => ("SIGTERM", "asked to end"),
+        24 => ("SIGXCPU", "limit of CPU time"),
+        25 => ("SIGXFSZ", "limit of file size"),
+        31 => ("SIGSYS", "forbidden system call"),
+        _ => return None,
+    })
+}
+
+/// A panic of a task, as it was seen in the worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RemotePanic {
+    /// The panic's message; for a payload that is no text, a description of that.
+    pub message: String,
+    /// `file:line:column` of the panic, if the worker could tell.
+    pub location: Option<String>,
+    /// The worker's backtrace. Captured if `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for it, as everywhere in Rust:
+    /// resolving its names costs about 0.2 s per worker.
+    pub backtrace: Option<String>,
+}
+
+impl RemotePanic {
+    pub(crate) fn new(
+        message: String,
+        location: Option<String>,
+        backtrace: Option<String>,
+    ) -> RemotePanic {
+        RemotePanic {
+            message,
+            location,
+            backtrace,
+        }
+    }
+}
+
+impl fmt::Display for RemotePanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "panicked: {}", self.message)?;
+        if let Some(location) = &self.location {
+            write!(f, " (at {location})")?;
+        }
+        Ok(())
+    }
+}
+
+/// A worker that died while it ran a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WorkerDeath {
+    /// Number of the worker in its pool, from 0.
+    pub worker: usize,
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub exit: WorkerExit,
+    /// How often the task had been begun.
+    pub attempts: u32,
+}
+
+impl fmt::Display for WorkerDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "worker {} (pid {}) died while it ran the task: {}",
+            self.worker, self.pid, self.exit
+        )?;
+        match self.attempts {
+            0 | 1 => Ok(()),
+            attempts => write!(f, ", and so did the {} attempts before", attempts - 1),
+        }
+    }
+}
+
+/// Why one task has no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task panicked. Its worker goes on with the next task.
+    #[error("the task {0}")]
+    Panicked(RemotePanic),
+    /// The worker died while it ran the task. Other tasks are not affected. A block that the task was writing may be half
+    /// written.
+    #[error("{0}")]
+    WorkerDied(WorkerDeath),
+    /// The argument did not arrive: its `Deserialize` failed, or an array in it could not be attached.
+    #[error("the argument could not be decoded in the worker: {message}")]
+    DecodeArgument {
+        /// What the decoder said.
+        message: String,
+    },
+    /// The initializer returned this error.
+    #[error("the initializer returned an error: {message}")]
+    Initializer {
+        /// What it returned.
+        message: String,
+    },
+    /// The task ran, but its result could not be encoded.
+    #[error("the result could not be encoded in the worker: {message}")]
+    EncodeResult {
+        /// What the encoder said.
+        message: String,
+    },
+    /// The task ran, but its result could not be decoded in the pool's process.
+    #[error("the result could not be decoded: {message}")]
+    DecodeResult {
+        /// What the decoder said.
+        message: String,
+    },
+    /// The task never began: it was cancelled, or its pool was stopped.
+    #[error("the task was cancelled before it began")]
+    Cancelled,
+}
+
+/// Why a pool could not be made, or a call could not be carried out.
+///
+/// Ask with the `is_…` methods what kind of error it is; [`PoolError::task`] has the task's own error if one failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct PoolError {
+    kind: Box<PoolErrorKind>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PoolErrorKind {
+    #[error("option `{option}` cannot be {value}: {accepted}")]
+    Option {
+        option: &'static str,
+        value: String,
+        accepted: String,
+    },
+    #[error("the workers could not be started: {what}")]
+    Start {
+        what: String,
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    #[error("the initializer failed in worker {worker}: {cause}")]
+    Initializer {
+        worker: usize,
+        #[source]
+        cause: TaskError,
+    },
+    #[error("task {index} failed: {error}")]
+    Task {
+        index: u64,
+        #[source]
+        error: TaskError,
+    },
+    #[error("the pool is broken and runs no more tasks: {cause}")]
+    Broken { cause: String },
+    #[error("argument {index} could not be encoded: {message}")]
+    EncodeArgument { index: u64, message: String },
+    #[error(
+        "{task} is not part of the main executable, so no worker can find it: tasks have to be linked into the program itself, not into a shared library that it loads"
+    )]
+    ForeignTask { task: &'static str },
+    #[error("a worker cannot make a pool before it is ready: its initializer has to return first")]
+    NotEntered,
+    #[error("{what} takes {bytes} bytes, more than the pool's memory for messages holds")]
+    TooLarge { what: &'static str, bytes: usize },
+    #[error(transparent)]
+    Memory(#[from] pool_shm::ShmError),
+}
+
+impl PoolError {
+    /// An option of the builder has a value that is not accepted.
+    pub fn is_option(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::Option { .. })
+    }
+
+    /// Processes could not be started.
+    pub fn is_start(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::Start { .. })
+    }
+
+    /// The initializer failed, panicked, or its worker died in it.
+    pub fn is_initializer(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::Initializer { .. })
+    }
+
+    /// The pool lost its workers and could not replace them.
+    pub fn is_broken(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::Broken { .. })
+    }
+
+    /// Shared memory was refused, or an array cannot be cut or lent as it was asked for.
+    pub fn is_memory(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::Memory(_))
+    }
+
+    /// The task that failed: its index in the call, and why. For a failed initializer: the worker's number, and why.
+    pub fn task(&self) -> Option<(u64, &TaskError)> {
+        match &*self.kind {
+            PoolErrorKind::Task { index, error } => Some((*index, error)),
+            PoolErrorKind::Initializer { worker, cause } => Some((*worker as u64, cause)),
+            _ => None,
+        }
+    }
+}
+
+impl<K: Into<PoolErrorKind>> From<K> for PoolError {
+    fn from(kind: K) -> PoolError {
+        PoolError {
+            kind: Box::new(kind.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_travel_between_threads() {
+        fn check<T: Send + Sync + 'static>() {}
+        check::<PoolError>();
+        check::<TaskError>();
+    }
+
+    #[test]
+    fn a_death_tells_who_and_how() {
+        let death = WorkerDeath {
+            worker: 2,
+            pid: 4711,
+            exit: WorkerExit::Signal(9),
+            attempts: 3,
+        };
+        let text = TaskError::WorkerDied(death).to_string();
+        for part in [
+            "worker 2",
+            "pid 4711",
+            "SIGKILL",
+            "out-of-memory",
+            "2 attempts before",
+        ] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+    }
+}

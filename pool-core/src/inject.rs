@@ -1,0 +1,76 @@
+//! Named points at which a test lets a process die: between any two steps of a protocol.
+//!
+//! Without the feature `inject` (and outside the models) a point is nothing.
+
+/// Marks a step of a protocol.
+#[inline(always)]
+pub(crate) fn point(name: &'static str) {
+    #[cfg(all(feature = "inject", not(loom)))]
+    armed::point(name);
+    #[cfg(all(test, loom))]
+    model::point(name);
+    #[cfg(not(any(all(feature = "inject", not(loom)), all(test, loom))))]
+    let _ = name;
+}
+
+#[cfg(all(feature = "inject", not(loom)))]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// `POOL_CORE_INJECT=name:n` kills a process when it passes point `name` for the n-th time.
+    fn plan() -> Option<&'static (String, u32)> {
+        static PLAN: OnceLock<Option<(String, u32)>> = OnceLock::new();
+        PLAN.get_or_init(|| {
+            let value = std::env::var("POOL_CORE_INJECT").ok()?;
+            let (name, count) = value.split_once(':')?;
+            Some((name.to_owned(), count.parse().ok()?))
+        })
+        .as_ref()
+    }
+
+    pub(super) fn point(name: &str) {
+        static PASSED: AtomicU32 = AtomicU32::new(0);
+        if !crate::start::in_worker() {
+            return;
+        }
+        if let Some((wanted, count)) = plan()
+            && wanted == name
+            && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
+        {
+            crate::sys::kill_self();
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+pub(crate) mod model {
+    use std::cell::Cell;
+
+    /// The payload of a simulated death.
+    pub(crate) struct Died;
+
+    thread_local! {
+        static FUEL: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+
+    /// Runs `body` as a process that dies at its `fuel`-th point. Tells whether it came to its end.
+    pub(crate) fn mortal(fuel: u32, body: impl FnOnce()) -> bool {
+        FUEL.set(Some(fuel));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        FUEL.set(None);
+        match ended {
+            Ok(()) => true,
+            Err(payload) if payload.is::<Died>() => false,
+            Err(payload) => std::panic::resume_unwind(payload),
+        }
+    }
+
+    pub(super) fn point(_name: &str) {
+        match FUEL.get() {
+            Some(0) => std::panic::resume_unwind(Box::new(Died)),
+            Some(left) => FUEL.set(Some(left - 1)),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What the pool's process knows of its jobs, tasks and workers: private memory, behind one lock.
+
+use std::collections::{HashMap, VecDeque};
+
+use pool_shm::Segment;
+use pool_shm::transfer::Exports;
+
+use crate::dispatch::arena::{Arena, Exhausted, Span};
+use crate::dispatch::control::{Control, JOBS};
+use crate::dispatch::record::Target;
+use crate::error::{PoolError, PoolErrorKind, TaskError};
+
+/// Encoded results of consecutive items, and the errors among them.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    bytes: Vec<u8>,
+    /// Where each item ends in `bytes`.
+    ends: Vec<usize>,
+    failed: Vec<(u32, TaskError)>,
+}
+
+impl Gathered {
+    /// How many items are there.
+    pub(crate) fn len(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    pub(crate) fn push(&mut self, result: &[u8]) {
+        self.bytes.extend_from_slice(result);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn push_error(&mut self, error: TaskError) {
+        self.failed.push((self.len(), error));
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
+    /// Hands out every item: its bytes or its error.
+    pub(crate) fn drain(self, mut each: impl FnMut(Result<&[u8], TaskError>)) {
+        let Gathered {
+            bytes,
+            ends,
+            failed,
+        } = self;
+        let mut failed = failed.into_iter().peekable();
+        let mut start = 0;
+        for (item, end) in ends.into_iter().enumerate() {
+            match failed.next_if(|(failed, _)| *failed as usize == item) {
+                Some((_, error)) => each(Err(error)),
+                None => each(Ok(&bytes[start..end])),
+            }
+            start = end;
+        }
+    }
+}
+
+/// A job in the control segment.
+#[derive(Debug)]
+pub(crate) struct JobBook {
+    pub(crate) number: u64,
+    pub(crate) memory: Vec<Span>,
+    pub(crate) items: u32,
+    pub(crate) chunk_len: u32,
+    pub(crate) chunks: u32,
+    /// Results by chunk, if they come through the streams.
+    pub(crate) gathered: Option<Vec<Gathered>>,
+    /// Errors by item, if results are written in place.
+    pub(crate) failed: Vec<(u32, TaskError)>,
+    /// Chunks that begin again behind their first item, and where.
+    pub(crate) resumed: HashMap<u32, u32>,
+    /// How often the items on which a worker died were begun.
+    pub(crate) attempts: HashMap<u32, u32>,
+    pub(crate) retries: u32,
+    pub(crate) cancelled: bool,
+}
+
+impl JobBook {
+    /// Whether an item has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.failed.is_empty() || self.gathered.iter().flatten().any(Gathered::has_failed)
+    }
+
+    /// Items of a chunk.
+    pub(crate) fn range(&self, chunk: u32) -> std::ops::Range<u32> {
+        let start = chunk * self.chunk_len;
+        start..start.saturating_add(self.chunk_len).min(self.items)
+    }
+}
+
+/// The encoded arguments of a task, where its worker finds them.
+#[derive(Debug)]
+pub(crate) enum Arguments {
+    Inline(Vec<u8>),
+    InArena(Span, usize),
+    InSegment(Segment, usize),
+}
+
+/// A task of the table.
+#[derive(Debug)]
+pub(crate) struct TaskBook {
+    pub(crate) descriptor: u64,
+    pub(crate) base: u64,
+    pub(crate) items: u32,
+    pub(crate) arguments: Arguments,
+    /// What the arguments refer to.
+    pub(crate) _exports: Vec<Exports>,
+    pub(crate) gathered: Gathered,
+    /// The entry that it stands in; none while it waits for one.
+    pub(crate) entry: Option<usize>,
+    pub(crate) attempts: u32,
+    pub(crate) retries: u32,
+    pub(crate) done: bool,
+}
+
+/// What is known of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    pub(crate) generation: u32,
+    pub(crate) pid: u32,
+    /// It was started and is not known to be dead.
+    pub(crate) alive: bool,
+    /// It has said that it is ready.
+    pub(crate) ready: bool,
+    /// Its stream was overwritten: it has to go.
+    pub(crate) corrupt: bool,
+    /// Bytes of its stream that are not a whole record yet.
+    pub(crate) pending: Vec<u8>,
+    /// What its next items belong to.
+    pub(crate) target: Option<Target>,
+}
+
+/// Why a pool runs nothing any more.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    Initializer { worker: usize, cause: TaskError },
+    Start { what: String },
+    Closed,
+}
+
+impl Failure {
+    /// The error for whoever asks the pool for something.
+    pub(crate) fn error(&self) -> PoolError {
+        match self.clone() {
+            Failure::Initializer { worker, cause } => PoolErrorKind::Initializer { worker, cause },
+            Failure::Start { what } => PoolErrorKind::Start { what, source: None },
+            Failure::Closed => PoolErrorKind::Broken {
+                cause: "it was stopped".to_owned(),
+            },
+        }
+        .into()
+    }
+}
+
+/// Everything behind the lock.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) arena: Arena,
+    pub(crate) places: Vec<Place>,
+    pub(crate) jobs: [Option<JobBook>; JOBS],
+    /// Closed jobs of which a worker may still touch the memory: place in the segment, number, memory.
+    pub(crate) retired: Vec<(usize, u64, Vec<Span>)>,
+    pub(crate) tasks: HashMap<u64, TaskBook>,
+    /// Which task stands in which entry.
+    pub(crate) entries: HashMap<usize, u64>,
+    /// Tasks that wait for an entry.
+    pub(crate) backlog: VecDeque<u64>,
+    pub(crate) next_job: u64,
+    pub(crate) next_task: u64,
+    /// Measured nanoseconds per item of tasks that were run before, by descriptor.
+    pub(crate) costs: HashMap<u64, f64>,
+    pub(crate) failure: Option<Failure>,
+    /// The failure is complete: no worker lives any more.
+    pub(crate) buried: bool,
+    pub(crate) initializer_failure: Option<TaskError>,
+}
+
+impl Book {
+    pub(crate) fn new(control: &Control) -> Book {
+        Book {
+            arena: Arena::new(control.arena()),
+            places: Vec::new(),
+            jobs: Default::default(),
+            retired: Vec::new(),
+            tasks: HashMap::new(),
+            entries: HashMap::new(),
+            backlog: VecDeque::new(),
+            next_job: 1,
+            next_task: 1,
+            costs: HashMap::new(),
+            failure: None,
+            buried: false,
+            initializer_failure: None,
+        }
+    }
+
+    /// The job of that number, if it is still of interest.
+    pub(crate) fn job(&mut self, number: u64) -> Option<&mut JobBook> {
+        self.jobs
+            .iter_mut()
+            .flatten()
+            .find(|job| job.number == number)
+    }
+
+    /// Remembers what an item of a task has just taken, in nanoseconds.
+    pub(crate) fn note_cost(&mut self, descriptor: u64, cost: f64) {
+        let known = self.costs.entry(descriptor).or_insert(cost);
+        *known = 0.5 * (*known + cost);
+    }
+
+    /// Memory for encoded arguments.
+    pub(crate) fn store_arguments(
+        &mut self,
+        bytes: Vec<u8>,
+        control: &Control,
+    ) -> Result<Arguments, Exhausted> {
+        if bytes.len() <= crate::dispatch::tasks::INLINE_BYTES {
+            return Ok(Arguments::Inline(bytes));
+        }
+        const LARGE: usize = 4 << 20;
+        if bytes.len() > LARGE {
+            let segment = Segment::create(bytes.len()).map_err(Exhausted::Memory)?;
+            segment
+                .cells(0, bytes.len())
+                .map_err(Exhausted::Memory)?
+                .write_from(0, &bytes);
+            return Ok(Arguments::InSegment(segment, bytes.len()));
+        }
+        let span = self.arena.allocate(bytes.len(), control)?;
+        control.write_arena(span.offset, &bytes);
+        Ok(Arguments::InArena(span, bytes.len()))
+    }
+
+    /// Takes the memory of arguments back.
+    pub(crate) fn free_arguments(&mut self, arguments: Arguments) {
+        if let Arguments::InArena(span, _) = arguments {
+            self.arena.free(span);
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The options of a pool.
+
+use std::fmt::Display;
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use pool_shm::transfer;
+
+use super::core::Core;
+use super::watch::Watcher;
+use super::{Kept, Pool};
+use crate::atomic::Ordering;
+use crate::dispatch::control::{Control, status};
+use crate::dispatch::word::MAX_SLOTS;
+use crate::error::{PoolError, PoolErrorKind};
+use crate::start::StartMethod;
+use crate::start::boot::{Place, Setup, Ties};
+use crate::task::Sendable;
+use crate::worker::Initializer;
+use crate::{start, sys};
+
+/// Most workers that a pool may have.
+const MAX_WORKERS: usize = 1000;
+const _: () = assert!(MAX_WORKERS <= MAX_SLOTS);
+
+/// The variables by which numeric libraries are told how many threads to use.
+const THREAD_VARIABLES: [&str; 9] = [
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "MATMUL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+];
+
+/// Builds a [`Pool`]. Made by [`Pool::builder`].
+///
+/// ```
+/// use pool_core::{Pool, StartMethod};
+///
+/// struct State { scale: f64 }
+/// let pool = Pool::builder()
+///     .workers(2)
+///     .start_method(StartMethod::Spawn)
+///     .initializer(|scale: f64| State { scale }, 0.5)
+///     .build()?;
+/// assert_eq!(pool.map(|state: &mut State, i: u32| state.scale * f64::from(i), 0..4)?, [0.0, 0.5, 1.0, 1.5]);
+/// # Ok::<(), pool_core::PoolError>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder makes a pool only when `build` is called"]
+pub struct PoolBuilder<S = ()> {
+    workers: Option<usize>,
+    method: StartMethod,
+    env: Vec<(String, String)>,
+    threads: Option<usize>,
+    name: String,
+    seed: u64,
+    initializer: Option<Prepared>,
+    state: PhantomData<fn() -> S>,
+}
+
+/// An initializer with its encoded argument, or why there is none.
+#[derive(Debug)]
+struct Prepared {
+    descriptor: Option<u64>,
+    task: &'static str,
+    argument: Result<(Vec<u8>, transfer::Exports), String>,
+}
+
+impl PoolBuilder {
+    pub(super) fn new() -> PoolBuilder {
+        PoolBuilder {
+            workers: None,
+            method: StartMethod::default(),
+            env: Vec::new(),
+            threads: None,
+            name: "pool".to_owned(),
+            seed: 0,
+            initializer: None,
+            state: PhantomData,
+        }
+    }
+}
+
+impl<S: 'static> PoolBuilder<S> {
+    /// Number of workers, 1 to 1000. Default: the processors that this program may use, by affinity and cgroup quota.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How workers are started. Default: [`StartMethod::ForkServer`].
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
+        self
+    }
+
+    /// Sets an environment variable in every worker, before anything of the program runs there. Has no effect on threads.
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// How many threads numeric libraries may use in each worker, at least 1: sets the variables of OpenMP, OpenBLAS, MKL, BLIS,
+    /// Accelerate, NumExpr, rayon, matrixmultiply and Polars.
+    ///
+    /// Default: processors divided by workers, at least 1, for each variable that the program's own environment does not set. A
+    /// variable set by [`PoolBuilder::env`] wins over both.
+    pub fn threads_per_worker(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+
+    /// Name of the pool in diagnosis. Default: `pool`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Where the random streams of tasks begin, see [`crate::Current::seed`]. Default: 0.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Runs `initializer` with `argument` once in every worker, before its first task; what it returns is the worker's state,
+    /// which tasks of the form `fn(&mut S, A) -> R` get. A replacement worker runs it again.
+    pub fn initializer<F, A, T>(self, initializer: F, argument: A) -> PoolBuilder<T>
+    where
+        F: Fn(A) -> T + Copy + 'static,
+        A: Sendable,
+        T: 'static,
+    {
+        self.prepared(move |argument: A| Ok(initializer(argument)), argument)
+    }
+
+    /// The same for an initializer that can fail: its error is the error of [`PoolBuilder::build`].
+    pub fn try_initializer<F, A, T, E>(self, initializer: F, argument: A) -> PoolBuilder<T>
+    where
+        F: Fn(A) -> Result<T, E> + Copy + 'static,
+        A: Sendable,
+        T: 'static,
+        E: Display,
+    {
+        self.prepared(
+            move |argument: A| initializer(argument).map_err(|error| error.to_string()),
+            argument,
+        )
+    }
+
+    fn prepared<F, A, T>(self, _initializer: F, argument: A) -> PoolBuilder<T>
+    where
+        F: Fn(A) -> Result<T, String> + Copy + 'static,
+        A: Sendable,
+        T: 'static,
+    {
+        let descriptor = Initializer::<F, A, T>::DESCRIPTOR;
+        let (bytes, exports) = transfer::export(|| postcard::to_stdvec(&argument));
+        let argument = bytes
+            .map(|bytes| (bytes, exports))
+            .map_err(|error| error.to_string());
+        let initializer = Some(Prepared {
+            descriptor: descriptor.identity(),
+            task: (descriptor.name)(),
+            argument,
+        });
+        let PoolBuilder {
+            workers,
+            method,
+            env,
+            threads,
+            name,
+            seed,
+            ..
+        } = self;
+        PoolBuilder {
+            workers,
+            method,
+            env,
+            threads,
+            name,
+            seed,
+            initializer,
+            state: PhantomData,
+        }
+    }
+
+    /// Starts the workers and waits until all are ready.
+    ///
+    /// # Errors
+    ///
+    /// An option with a value that is not accepted; an initializer that failed, with its cause; processes that cannot be started,
+    /// or ended three times in a row before they were ready; memory that is not there. What had been started is gone then.
+    pub fn build(mut self) -> Result<Pool<S>, PoolError> {
+        if !start::is_entered() {
+            return Err(PoolErrorKind::NotEntered.into());
+        }
+        let workers = self.worker_count()?;
+        let env = self.environment(workers)?;
+        let mut kept: Vec<Box<dyn Kept>> = Vec::new();
+        let setup = self.setup(&mut kept)?;
+        let control = Control::create(workers).map_err(PoolErrorKind::Memory)?;
+        control
+            .orders()
+            .workers
+            .store(workers as u32, Ordering::Relaxed);
+        let (kick, ties, held) = descriptors()
+            .map_err(|error| start_error("descriptors for a pipe and a counter", error))?;
+        kept.push(Box::new(held));
+        let core = Arc::new(Core::new(control, kick));
+        let closing = Arc::new(AtomicBool::new(false));
+        let watcher = Watcher::new(
+            Arc::clone(&core),
+            self.method,
+            workers,
+            setup,
+            env,
+            ties,
+            Arc::clone(&closing),
+        );
+        let watcher = std::thread::Builder::new()
+            .name(format!("{}-watcher", self.name))
+            .stack_size(256 << 10)
+            .spawn(|| watcher.run());
+        let watcher =
+            watcher.map_err(|error| start_error("a thread that watches the workers", error))?;
+        let pool = Pool {
+            core,
+            watcher: Some(watcher),
+            closing,
+            _kept: kept,
+            workers,
+            state: PhantomData,
+        };
+        pool.await_ready(workers)?;
+        Ok(pool)
+    }
+
+    fn worker_count(&self) -> Result<usize, PoolError> {
+        let workers = self
+            .workers
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        if (1..=MAX_WORKERS).contains(&workers) {
+            return Ok(workers);
+        }
+        let accepted = format!(
+            "a pool has 1 to {MAX_WORKERS} workers; leave the option out for one per processor"
+        );
+        Err(PoolErrorKind::Option {
+            option: "workers",
+            value: workers.to_string(),
+            accepted,
+        }
+        .into())
+    }
+
+    fn environment(&self, workers: usize) -> Result<Vec<(String, String)>, PoolError> {
+        if self.threads == Some(0) {
+            let accepted = "a numeric library needs at least 1 thread".to_owned();
+            return Err(PoolErrorKind::Option {
+                option: "threads_per_worker",
+                value: "0".to_owned(),
+                accepted,
+            }
+            .into());
+        }
+        if let Some((name, _)) = self.env.iter().find(|(name, value)| {
+            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
+        }) {
+            let accepted = "a variable's name is not empty and holds no `=`, and neither name nor value holds a NUL".to_owned();
+            return Err(PoolErrorKind::Option {
+                option: "env",
+                value: format!("`{name}`"),
+                accepted,
+            }
+            .into());
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or((cores / workers).max(1)).to_string();
+        let unset = THREAD_VARIABLES
+            .iter()
+            .filter(|name| self.threads.is_some() || std::env::var_os(name).is_none());
+        let capped = unset.map(|name| ((*name).to_owned(), threads.clone()));
+        Ok(capped.chain(self.env.iter().cloned()).collect())
+    }
+
+    fn setup(&mut self, kept: &mut Vec<Box<dyn Kept>>) -> Result<Setup, PoolError> {
+        let mut setup = Setup {
+            initializer: None,
+            seed: self.seed,
+            name: self.name.clone(),
+        };
+        if let Some(prepared) = self.initializer.take() {
+            let descriptor = prepared.descriptor.ok_or(PoolErrorKind::ForeignTask {
+                task: prepared.task,
+            })?;
+            let (bytes, exports) = prepared
+                .argument
+                .map_err(|message| PoolErrorKind::EncodeArgument { index: 0, message })?;
+            let (place, segment) = Place::store(bytes).map_err(PoolErrorKind::Memory)?;
+            kept.push(Box::new((segment, exports)));
+            setup.initializer = Some((descriptor, place));
+        }
+        Ok(setup)
+    }
+}
+
+/// The counter that wakes the watcher, what every process of the pool holds, and the end of the life-line that only this
+/// process holds.
+fn descriptors() -> io::Result<(OwnedFd, Ties, OwnedFd)> {
+    let kick = sys::eventfd()?;
+    let (lifeline, held) = sys::pipe()?;
+    let ties = Ties {
+        lifeline,
+        kick: kick.try_clone()?,
+    };
+    Ok((kick, ties, held))
+}
+
+fn start_error(what: &str, source: io::Error) -> PoolErrorKind {
+    PoolErrorKind::Start {
+        what: format!("the system refuses {what} ({source})"),
+        source: Some(source),
+    }
+}
+
+impl<S> Pool<S> {
+    /// Waits until every worker has said that it is ready, or the pool has failed.
+    fn await_ready(&self, workers: usize) -> Result<(), PoolError> {
+        let control = &self.core.control;
+        let is_ready = || {
+            (0..workers)
+                .all(|slot| control.slot(slot).status.load(Ordering::Acquire) == status::READY)
+        }; // SYNC: slot-status
+        let failed = || self.core.book().buried;
+        self.core.wait(None, || is_ready() || failed(), || ());
+        let book = self.core.book();
+        book.failure
+            .as_ref()
+            .filter(|_| book.buried)
+            .map_or(Ok(()), |failure| Err(failure.error()))
+    }
+}

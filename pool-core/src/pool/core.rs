@@ -1,0 +1,138 @@
+//! What the handles of a pool, its watcher and the arrays that it borrowed share: the control segment and the book.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pool_shm::{Lessee, SegmentId};
+
+use super::book::Book;
+use crate::atomic::{Ordering, fence};
+use crate::dispatch::control::Control;
+use crate::dispatch::join;
+use crate::sys;
+
+/// How often a waiting caller looks before it lets other threads run.
+const PAUSES: u32 = 30;
+/// How often it lets other threads run before it sleeps.
+const YIELDS: u32 = 100;
+
+/// The shared half of a pool.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) control: Control,
+    book: Mutex<Book>,
+    /// Wakes the watcher.
+    pub(crate) kick: OwnedFd,
+}
+
+impl Core {
+    pub(crate) fn new(control: Control, kick: OwnedFd) -> Core {
+        let book = Mutex::new(Book::new(&control));
+        Core {
+            control,
+            book,
+            kick,
+        }
+    }
+
+    /// The book. No code of users runs while it is locked, so a poisoned lock has a sound book behind it.
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the watcher look.
+    pub(crate) fn kick(&self) {
+        sys::eventfd_kick(self.kick.as_fd());
+    }
+
+    /// Waits until `ready`, at most `timeout`; whether it is. `announce` is called before the thread sleeps, `ready` after it.
+    pub(crate) fn wait(
+        &self,
+        timeout: Option<Duration>,
+        mut ready: impl FnMut() -> bool,
+        mut announce: impl FnMut(),
+    ) -> bool {
+        for turn in 0..PAUSES + YIELDS {
+            if ready() {
+                return true;
+            }
+            if turn < PAUSES {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
+        }
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            let seen = self.control.event();
+            announce();
+            if ready() {
+                return true;
+            }
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            self.control.wait_event(seen, left);
+        }
+    }
+
+    /// Whether no worker may touch the memory of job `number` any more. The job was closed before.
+    pub(crate) fn is_quiet(&self, number: u64) -> bool {
+        !join::is_joined(
+            self.control.slots().iter().map(|slot| &slot.report.joined),
+            number,
+        )
+    }
+
+    /// Frees the memory of closed jobs that no worker touches any more.
+    pub(crate) fn free_retired(&self, book: &mut Book) {
+        let retired = std::mem::take(&mut book.retired);
+        for (place, number, memory) in retired {
+            if self.is_quiet(number) {
+                memory.into_iter().for_each(|span| book.arena.free(span));
+            } else {
+                book.retired.push((place, number, memory));
+            }
+        }
+    }
+
+    /// Asks every worker to unmap what it was lent and to let go of what it sent; waits until each has, or is dead.
+    fn flush(&self) {
+        let asked = self
+            .control
+            .orders()
+            .flush
+            .fetch_add(1, Ordering::AcqRel)
+            .wrapping_add(1); // SYNC: flush-asked
+        self.control.ring_all();
+        self.wait(None, || self.have_flushed(asked), || ());
+    }
+
+    fn have_flushed(&self, asked: u32) -> bool {
+        let book = self.book();
+        let mut living = book
+            .places
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| place.ready && place.alive);
+        living.all(|(slot, _)| {
+            // SYNC: flush-done
+            let done = self
+                .control
+                .slot(slot)
+                .report
+                .flushed
+                .load(Ordering::Acquire);
+            done.wrapping_sub(asked) as i32 >= 0
+        })
+    }
+}
+
+impl Lessee for Core {
+    fn release(&self, _id: SegmentId) {
+        fence(Ordering::SeqCst);
+        self.flush();
+    }
+}

@@ -1,0 +1,132 @@
+//! What a death costs: the account of a worker that is known to be dead.
+
+use super::book::{Book, JobBook};
+use super::core::Core;
+use crate::atomic::Ordering;
+use crate::dispatch::claim::{ClaimTable, Lost};
+use crate::dispatch::control::{JOBS, status};
+use crate::dispatch::word::Owner;
+use crate::error::{TaskError, WorkerDeath, WorkerExit};
+
+/// A worker that is dead, and what it was doing.
+#[derive(Debug)]
+struct Dead {
+    owner: Owner,
+    pid: u32,
+    exit: WorkerExit,
+    /// The item that it had begun.
+    begun: Option<u32>,
+}
+
+impl Dead {
+    fn error(&self, attempts: u32) -> TaskError {
+        TaskError::WorkerDied(WorkerDeath {
+            worker: self.owner.slot(),
+            pid: self.pid,
+            exit: self.exit,
+            attempts,
+        })
+    }
+}
+
+impl Core {
+    /// Settles the account of the worker in `slot`, whose process has ended: its results that were published count, the item
+    /// that it had begun fails or is repeated, everything else that it held is offered again.
+    pub(super) fn bury(&self, book: &mut Book, slot: usize, exit: WorkerExit) {
+        book.drain(&self.control, slot);
+        let report = &self.control.slot(slot).report;
+        let item = report.item.load(Ordering::Acquire); // SYNC: item-begun
+        let place = &book.places[slot];
+        let owner = Owner::new(slot, place.generation);
+        let dead = Dead {
+            owner,
+            pid: place.pid,
+            exit,
+            begun: (item % 2 == 1).then_some(item / 2),
+        };
+        self.settle_jobs(book, &dead);
+        self.settle_tasks(book, &dead);
+        report.joined.store(0, Ordering::Release);
+        report.item.store(0, Ordering::Relaxed);
+        self.control.bell().forget(slot);
+        self.control.stream_reader(slot).reset();
+        self.control
+            .slot(slot)
+            .status
+            .store(status::VACANT, Ordering::Relaxed);
+        let place = &mut book.places[slot];
+        place.pending.clear();
+        (place.target, place.alive, place.ready, place.corrupt) = (None, false, false, false);
+        // It may have taken wake-ups with it that were meant for others.
+        self.control.ring_all();
+    }
+
+    fn settle_jobs(&self, book: &mut Book, dead: &Dead) {
+        for place in 0..JOBS {
+            let Some(job) = &mut book.jobs[place] else {
+                continue;
+            };
+            let Some(table) = self.table_of(place, job.chunks) else {
+                continue;
+            };
+            if let Lost::Chunk(chunk) = table.settle_dead(dead.owner) {
+                settle_chunk(job, &table, chunk, dead);
+            }
+        }
+    }
+
+    fn settle_tasks(&self, book: &mut Book, dead: &Dead) {
+        let table = self.control.tasks();
+        for entry in table.held_by(dead.owner) {
+            table.vacate(entry);
+            let Some(id) = book.entries.remove(&entry) else {
+                continue;
+            };
+            let Some(task) = book.tasks.get_mut(&id) else {
+                continue;
+            };
+            task.entry = None;
+            if dead.begun == Some(task.gathered.len()) {
+                task.attempts += 1;
+                if task.attempts > task.retries {
+                    task.gathered.push_error(dead.error(task.attempts));
+                    task.attempts = 0;
+                }
+            }
+            task.done = task.gathered.len() >= task.items;
+            if !task.done {
+                self.publish(book, id);
+            }
+        }
+    }
+}
+
+/// The chunk that a dead worker held.
+fn settle_chunk(job: &mut JobBook, table: &ClaimTable<'_>, chunk: u32, dead: &Dead) {
+    let range = job.range(chunk);
+    let resumed = job.resumed.get(&chunk).copied().unwrap_or(0);
+    let begun = dead.begun.filter(|item| range.contains(item));
+    // Results that came through the stream are there; one in place is there if the worker had gone on to the next item.
+    let mut next = match &job.gathered {
+        Some(gathered) => range.start + gathered[chunk as usize].len(),
+        None => begun.unwrap_or(range.start + resumed),
+    };
+    if begun == Some(next) {
+        let attempts = job.attempts.entry(next).or_default();
+        *attempts += 1;
+        if *attempts > job.retries {
+            let error = dead.error(*attempts);
+            match &mut job.gathered {
+                Some(gathered) => gathered[chunk as usize].push_error(error),
+                None => job.failed.push((next, error)),
+            }
+            next += 1;
+        }
+    }
+    if job.cancelled || next >= range.end {
+        table.give_up(chunk);
+    } else {
+        job.resumed.insert(chunk, next - range.start);
+        table.release(chunk, next - range.start);
+    }
+}

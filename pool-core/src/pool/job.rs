@@ -1,0 +1,570 @@
+//! Jobs: calls over integers or blocks, which workers claim by themselves, chunk by chunk.
+//!
+//! A long call is cut into waves, each a job of its own; the next one is open before the last is complete, so no worker waits.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use super::book::{Book, Gathered, JobBook};
+use super::collect::decode_result;
+use super::core::Core;
+use super::verbs::Options;
+use crate::atomic::{AtomicU32, Ordering};
+use crate::dispatch::arena::{Exhausted, Span};
+use crate::dispatch::claim::{ClaimTable, Line};
+use crate::dispatch::control::{IN_STREAM, JOBS};
+use crate::dispatch::join;
+use crate::error::{PoolError, PoolErrorKind, TaskError};
+use crate::plain::Results;
+use crate::task::Sendable;
+use crossbeam::utils::CachePadded;
+
+/// Results in place of one wave: small enough to stay in the processor's caches.
+const WAVE_BYTES: usize = 2 << 20;
+/// Items of one wave at most.
+const WAVE_ITEMS: u64 = 1 << 18;
+/// Items of one wave whose results come through the streams.
+const WAVE_STREAM_ITEMS: u64 = 1 << 16;
+/// Waves that are open at once.
+const OPEN_WAVES: usize = 2;
+
+/// A call over items `0..items`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span64<'a> {
+    pub(crate) descriptor: u64,
+    pub(crate) items: u64,
+    /// The integer of item 0.
+    pub(crate) base: u64,
+    /// For blocks: the encoded plan.
+    pub(crate) plan: &'a [u8],
+    /// Bytes of a result that is written in place.
+    pub(crate) in_place: Option<usize>,
+    pub(crate) options: Options,
+}
+
+/// Takes the results of a call, in order.
+pub(crate) trait Gather<R> {
+    /// The results of a whole wave without errors.
+    fn plain(&mut self, results: &Results<'_>, count: usize);
+    /// One item.
+    fn item(&mut self, item: Result<R, TaskError>);
+    /// Whether the rest is not wanted any more.
+    fn has_enough(&self) -> bool;
+    /// Whether the first error ends the call.
+    const FAILS_FAST: bool;
+}
+
+/// All results, or the first error.
+#[derive(Debug)]
+pub(crate) struct AllOrError<R> {
+    values: Vec<R>,
+    seen: u64,
+    error: Option<(u64, TaskError)>,
+}
+
+impl<R> Default for AllOrError<R> {
+    fn default() -> Self {
+        AllOrError {
+            values: Vec::new(),
+            seen: 0,
+            error: None,
+        }
+    }
+}
+
+impl<R: 'static> Gather<R> for AllOrError<R> {
+    fn plain(&mut self, results: &Results<'_>, count: usize) {
+        results.append_to(count, &mut self.values);
+        self.seen += count as u64;
+    }
+
+    fn item(&mut self, item: Result<R, TaskError>) {
+        match item {
+            Ok(value) => self.values.push(value),
+            // What was cancelled because of an error is none itself.
+            Err(error) if self.error.is_none() && error != TaskError::Cancelled => {
+                self.error = Some((self.seen, error))
+            }
+            Err(_) => {}
+        }
+        self.seen += 1;
+    }
+
+    fn has_enough(&self) -> bool {
+        self.error.is_some()
+    }
+
+    const FAILS_FAST: bool = true;
+}
+
+impl<R> AllOrError<R> {
+    pub(crate) fn finish(self) -> Result<Vec<R>, PoolError> {
+        match self.error {
+            None => Ok(self.values),
+            Some((index, error)) => Err(PoolErrorKind::Task { index, error }.into()),
+        }
+    }
+}
+
+/// Each item's own result.
+#[derive(Debug)]
+pub(crate) struct Each<R>(pub(crate) Vec<Result<R, TaskError>>);
+
+impl<R: 'static> Gather<R> for Each<R> {
+    fn plain(&mut self, results: &Results<'_>, count: usize) {
+        let mut values = Vec::new();
+        results.append_to(count, &mut values);
+        self.0.extend(values.into_iter().map(Ok));
+    }
+
+    fn item(&mut self, item: Result<R, TaskError>) {
+        self.0.push(item);
+    }
+
+    fn has_enough(&self) -> bool {
+        false
+    }
+
+    const FAILS_FAST: bool = false;
+}
+
+/// An open job: where it is.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    place: usize,
+    number: u64,
+    items: u32,
+    lines: usize,
+    states: usize,
+    chunks: usize,
+    results: usize,
+}
+
+/// The memory of a job, and where lines, states, results and plan are in it.
+type JobMemory = (Vec<Span>, [usize; 4]);
+
+impl Core {
+    /// Runs a call and hands its results to `gather`.
+    pub(crate) fn run_span<R: Sendable, G: Gather<R>>(
+        &self,
+        call: &Span64<'_>,
+        gather: &mut G,
+    ) -> Result<(), PoolError> {
+        let began = Instant::now();
+        let workers = u64::from(self.control.orders().workers.load(Ordering::Relaxed).max(1));
+        let wave = wave_items(call).min(call.items.max(1));
+        let chunk = self.chunk_len(call, workers, wave);
+        let mut open = Waves {
+            core: self,
+            open: VecDeque::new(),
+        };
+        let mut next = 0;
+        while next < call.items || !open.open.is_empty() {
+            while next < call.items && open.open.len() < OPEN_WAVES && !gather.has_enough() {
+                let items = (call.items - next).min(wave) as u32;
+                match self.open_job(call, next, items, chunk)? {
+                    Some(job) => open.open.push_back(job),
+                    None if open.open.is_empty() => self.wait_for_place(),
+                    None => break,
+                }
+                next += u64::from(items) * u64::from(!open.open.is_empty());
+            }
+            let Some(job) = open.open.front().copied() else {
+                if gather.has_enough() { break } else { continue }
+            };
+            self.await_job(&job, G::FAILS_FAST)?;
+            open.open.pop_front();
+            self.close_job(call, &job, gather);
+        }
+        drop(open);
+        self.note_cost(call, began.elapsed().as_nanos() as f64 * workers as f64);
+        Ok(())
+    }
+
+    /// Items of a chunk: fine enough to balance uneven tasks, coarse enough that claiming costs nothing beside cheap ones.
+    fn chunk_len(&self, call: &Span64<'_>, workers: u64, wave: u64) -> u32 {
+        /// What a chunk of a task that is known to be cheap should take.
+        const CHUNK_NANOS: f64 = 2_000.0;
+        if let Some(chunk) = call.options.chunk {
+            return u64::from(chunk).clamp(1, wave) as u32;
+        }
+        let fine = call.items.div_ceil(512 * workers);
+        let known = self.book().costs.get(&call.descriptor).copied();
+        let cheap = known
+            .map_or(1, |cost| (CHUNK_NANOS / cost.max(0.1)) as u64)
+            .min(call.items / (8 * workers));
+        let most = (wave / (32 * workers)).max(1);
+        fine.max(cheap).clamp(1, most) as u32
+    }
+
+    fn note_cost(&self, call: &Span64<'_>, nanos: f64) {
+        if call.items > 0 {
+            self.book()
+                .note_cost(call.descriptor, nanos / call.items as f64);
+        }
+    }
+
+    /// Opens a job for `items` items from `first` on; none if there is no place now.
+    fn open_job(
+        &self,
+        call: &Span64<'_>,
+        first: u64,
+        items: u32,
+        chunk_len: u32,
+    ) -> Result<Option<Open>, PoolError> {
+        let mut book = self.book();
+        if let Some(failure) = &book.failure {
+            return Err(failure.error());
+        }
+        self.free_retired(&mut book);
+        let taken = |place: &usize| book.retired.iter().any(|(retired, ..)| retired == place);
+        let Some(place) = (0..JOBS).find(|place| book.jobs[*place].is_none() && !taken(place))
+        else {
+            return Ok(None);
+        };
+        let chunks = items.div_ceil(chunk_len);
+        let Some((memory, [lines, states, results, plan])) =
+            self.job_memory(&mut book, call, items, chunks)?
+        else {
+            return Ok(None);
+        };
+        let number = book.next_job;
+        book.next_job += 1;
+        let open = Open {
+            place,
+            number,
+            items,
+            lines,
+            states,
+            chunks: chunks as usize,
+            results,
+        };
+        self.clear(&open);
+        if !call.plan.is_empty() {
+            self.control.write_arena(plan, call.plan);
+        }
+        self.describe(call, &open, first, chunk_len, plan);
+        let gathered = call
+            .in_place
+            .is_none()
+            .then(|| (0..chunks).map(|_| Gathered::default()).collect());
+        book.jobs[place] = Some(JobBook {
+            number,
+            memory,
+            items,
+            chunk_len,
+            chunks,
+            gathered,
+            failed: Vec::new(),
+            resumed: HashMap::new(),
+            attempts: HashMap::new(),
+            retries: call.options.retries,
+            cancelled: false,
+        });
+        join::open(&self.control.header().jobs[place].number, number);
+        self.control
+            .orders()
+            .open_jobs
+            .fetch_or(1 << place, Ordering::Release); // SYNC: open-jobs
+        drop(book);
+        self.control.ring_bell(chunks);
+        Ok(Some(open))
+    }
+
+    /// Memory for a job: its spans, and where lines, states, results and plan are.
+    fn job_memory(
+        &self,
+        book: &mut Book,
+        call: &Span64<'_>,
+        items: u32,
+        chunks: u32,
+    ) -> Result<Option<JobMemory>, PoolError> {
+        let lines = self.control.slots().len() * size_of::<CachePadded<Line>>();
+        let results = call.in_place.unwrap_or(0) * items as usize;
+        let mut spans = Vec::new();
+        let mut offsets = [0; 4];
+        for (offset, len) in
+            offsets
+                .iter_mut()
+                .zip([lines, chunks as usize * 4, results, call.plan.len()])
+        {
+            if len == 0 {
+                continue;
+            }
+            match book.arena.allocate(len, &self.control) {
+                Ok(span) => {
+                    *offset = span.offset;
+                    spans.push(span);
+                }
+                Err(error) => {
+                    spans.into_iter().for_each(|span| book.arena.free(span));
+                    return match error {
+                        Exhausted::ForNow => Ok(None),
+                        Exhausted::Memory(error) => Err(PoolErrorKind::Memory(error).into()),
+                        Exhausted::TooLarge => Err(PoolErrorKind::TooLarge {
+                            what: "the description of the blocks",
+                            bytes: len,
+                        }
+                        .into()),
+                    };
+                }
+            }
+        }
+        Ok(Some((spans, offsets)))
+    }
+
+    fn table(&self, open: &Open) -> ClaimTable<'_> {
+        let segment = self.control.segment();
+        let lines = segment
+            .slice(open.lines, self.control.slots().len())
+            .expect("allocated in the arena");
+        let states = segment
+            .slice(open.states, open.chunks)
+            .expect("allocated in the arena");
+        ClaimTable {
+            states,
+            lines,
+            words: &self.control.header().jobs[open.place].words,
+        }
+    }
+
+    /// The claims of a job in the book, by the offsets that its description holds. Only the pool writes those.
+    pub(super) fn table_of(&self, place: usize, chunks: u32) -> Option<ClaimTable<'_>> {
+        let job = &self.control.header().jobs[place];
+        let segment = self.control.segment();
+        let lines = segment
+            .slice(
+                job.lines_offset.load(Ordering::Relaxed) as usize,
+                self.control.slots().len(),
+            )
+            .ok()?;
+        let states = segment
+            .slice(
+                job.states_offset.load(Ordering::Relaxed) as usize,
+                chunks as usize,
+            )
+            .ok()?;
+        Some(ClaimTable {
+            states,
+            lines,
+            words: &job.words,
+        })
+    }
+
+    fn clear(&self, open: &Open) {
+        let table = self.table(open);
+        for line in table.lines {
+            line.progress.store(0, Ordering::Relaxed);
+            line.batch.store(0, Ordering::Relaxed);
+        }
+        table
+            .states
+            .iter()
+            .for_each(|state: &AtomicU32| state.store(0, Ordering::Relaxed));
+        let words = table.words;
+        for word in [
+            &*words.cursor,
+            &*words.exits,
+            &words.credit,
+            &words.troubled,
+        ] {
+            word.store(0, Ordering::Relaxed);
+        }
+        words
+            .orphans
+            .iter()
+            .for_each(|orphan| orphan.store(0, Ordering::Relaxed));
+    }
+
+    fn describe(&self, call: &Span64<'_>, open: &Open, first: u64, chunk_len: u32, plan: usize) {
+        let job = &self.control.header().jobs[open.place];
+        for (word, value) in [
+            (&job.descriptor, call.descriptor),
+            (&job.items, open.items.into()),
+            (&job.first_index, first),
+            (&job.base, call.base.wrapping_add(first)),
+            (&job.plan_offset, plan as u64),
+            (&job.plan_len, call.plan.len() as u64),
+            (&job.lines_offset, open.lines as u64),
+            (&job.states_offset, open.states as u64),
+            (&job.results_offset, open.results as u64),
+        ] {
+            word.store(value, Ordering::Relaxed);
+        }
+        job.chunk_len.store(chunk_len, Ordering::Relaxed);
+        job.chunks.store(open.chunks as u32, Ordering::Relaxed);
+        job.result_size.store(
+            call.in_place.map_or(IN_STREAM, |size| size as u32),
+            Ordering::Relaxed,
+        );
+        job.attempt.store(0, Ordering::Relaxed);
+    }
+
+    /// Waits until a place for a job is free: all are used by other threads' calls, or held by a stopped worker.
+    fn wait_for_place(&self) {
+        let wait = std::time::Duration::from_millis(1);
+        self.wait(Some(wait), || false, || ());
+    }
+
+    /// Waits until the job is complete.
+    fn await_job(&self, open: &Open, fails_fast: bool) -> Result<(), PoolError> {
+        let table = self.table(open);
+        loop {
+            // Both are read before looking, so what happens meanwhile is seen as a change.
+            let (event, exits) = (self.control.event(), table.exits());
+            if table.is_complete() {
+                return Ok(());
+            }
+            self.attend(open, fails_fast)?;
+            let slept = Cell::new(false);
+            self.wait(
+                None,
+                || self.control.event() != event || (table.exits() != exits && table.is_complete()),
+                || {
+                    table.announce_sleep();
+                    slept.set(true);
+                },
+            );
+            if slept.get() {
+                table.announce_awake();
+            }
+        }
+    }
+
+    /// What a waiting caller does when something has happened: reads results, cancels what is in vain, mends what a death broke.
+    fn attend(&self, open: &Open, fails_fast: bool) -> Result<(), PoolError> {
+        let mut book = self.book();
+        book.drain_all(&self.control);
+        if let Some(failure) = &book.failure
+            && book.buried
+        {
+            return Err(failure.error());
+        }
+        let table = self.table(open);
+        let job = book.job(open.number).expect("open jobs are in the book");
+        if fails_fast && !job.cancelled && job.has_failed() {
+            job.cancelled = true;
+            table.cancel();
+        }
+        if table.is_troubled()
+            && !table.is_complete()
+            && self.is_quiet(open.number)
+            && !job.cancelled
+        {
+            table.reopen();
+            drop(book);
+            self.control.ring_bell(u32::MAX);
+        }
+        Ok(())
+    }
+
+    /// Closes a complete job and hands out its results.
+    fn close_job<R: Sendable, G: Gather<R>>(&self, call: &Span64<'_>, open: &Open, gather: &mut G) {
+        let mut book = self.book();
+        book.drain_all(&self.control);
+        let Some(job) = self.retire(&mut book, open) else {
+            return;
+        };
+        drop(book);
+        match (job.gathered, call.in_place) {
+            (Some(chunks), _) => chunks
+                .into_iter()
+                .enumerate()
+                .for_each(|(chunk, gathered)| {
+                    let chunk_len = job.chunk_len.min(job.items - chunk as u32 * job.chunk_len);
+                    let given = gathered.len();
+                    gathered.drain(|item| gather.item(decode_result(item)));
+                    (given..chunk_len).for_each(|_| gather.item(Err(TaskError::Cancelled)));
+                }),
+            (None, Some(size)) => self.hand_out(open, size, job.failed, job.cancelled, gather),
+            (None, None) => {}
+        }
+        self.free(open, job.memory);
+    }
+
+    /// Results in place, with errors among them.
+    fn hand_out<R: Sendable, G: Gather<R>>(
+        &self,
+        open: &Open,
+        size: usize,
+        mut failed: Vec<(u32, TaskError)>,
+        cancelled: bool,
+        gather: &mut G,
+    ) {
+        let count = open.items as usize;
+        let results = Results::new(self.control.segment(), open.results, count, size)
+            .expect("allocated in the arena");
+        if failed.is_empty() && !cancelled {
+            return gather.plain(&results, count);
+        }
+        failed.sort_by_key(|(item, _)| *item);
+        let mut failed = failed.into_iter().peekable();
+        let mut values: Vec<R> = Vec::new();
+        results.append_to(count, &mut values);
+        for (item, value) in (0..).zip(values) {
+            let mut error = None;
+            while let Some((_, next)) = failed.next_if(|(failed, _)| *failed == item) {
+                error = Some(next);
+            }
+            gather.item(error.map_or(Ok(value), Err));
+        }
+    }
+
+    /// Closes a job; its book. Its memory stays until [`Core::free`].
+    fn retire(&self, book: &mut Book, open: &Open) -> Option<JobBook> {
+        let job = book.jobs[open.place].take_if(|job| job.number == open.number)?;
+        // Nobody else opens a job here before the memory is free.
+        book.retired.push((open.place, open.number, Vec::new()));
+        self.control
+            .orders()
+            .open_jobs
+            .fetch_and(!(1 << open.place), Ordering::Release);
+        join::close(&self.control.header().jobs[open.place].number);
+        Some(job)
+    }
+
+    /// Gives the memory of a closed job back, at once or when the last worker has left it.
+    fn free(&self, open: &Open, memory: Vec<Span>) {
+        let mut book = self.book();
+        if let Some(retired) = book
+            .retired
+            .iter_mut()
+            .find(|(_, number, _)| *number == open.number)
+        {
+            retired.2 = memory;
+        }
+        self.free_retired(&mut book);
+    }
+}
+
+fn wave_items(call: &Span64<'_>) -> u64 {
+    match call.in_place {
+        Some(size) => (WAVE_BYTES / size.max(1)).min(WAVE_ITEMS as usize) as u64,
+        None => WAVE_STREAM_ITEMS,
+    }
+}
+
+/// The open waves of a call. When the call ends early, whatever the reason, they are cancelled and waited for: the caller lends
+/// memory that tasks may be writing.
+struct Waves<'a> {
+    core: &'a Core,
+    open: VecDeque<Open>,
+}
+
+impl Drop for Waves<'_> {
+    fn drop(&mut self) {
+        for open in std::mem::take(&mut self.open) {
+            if let Some(job) = self.core.book().job(open.number) {
+                job.cancelled = true;
+                self.core.table(&open).cancel();
+            }
+            // An error says that no worker is alive any more, which is as good.
+            let _ = self.core.await_job(&open, false);
+            let retired = self.core.retire(&mut self.core.book(), &open);
+            if let Some(job) = retired {
+                self.core.free(&open, job.memory);
+            }
+        }
+    }
+}

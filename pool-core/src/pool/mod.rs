@@ -1,0 +1,244 @@
+//! The pool: what users hold, and what stands behind it in their process.
+
+mod book;
+mod builder;
+mod collect;
+mod core;
+mod deaths;
+mod info;
+mod job;
+mod task;
+mod verbs;
+mod watch;
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use pool_shm::Blocks;
+
+pub use self::builder::PoolBuilder;
+use self::core::Core;
+pub use self::info::{WorkerInfo, WorkerState};
+pub use self::verbs::Job;
+use crate::error::{PoolError, TaskError};
+use crate::task::{BlockTask, Sendable, Task};
+
+/// A pool of worker processes.
+///
+/// `S` is what the pool's initializer returns; without one it is `()`.
+///
+/// A task is a `fn` item or a closure that captures nothing, `fn(A) -> R` or `fn(&mut S, A) -> R`; arguments and results are
+/// whatever serde can write and read. Which function it is is known to the compiler, so nothing that cannot be sent compiles.
+///
+/// # Guarantees
+///
+/// * Results are in the order of their arguments, and each result is given exactly once.
+/// * A task that panics, or whose worker dies, fails alone; its worker is replaced, and the other tasks go on.
+/// * Every call ends: with results or an error, whatever process is killed whenever.
+/// * When the pool is dropped its processes end, at the latest after two seconds; when the program ends, however, they end too.
+///
+/// ```
+/// use pool_core::Pool;
+///
+/// let pool = Pool::new(2)?;
+/// let squares = pool.map(|x: u64| x * x, 1..=5)?;
+/// assert_eq!(squares, [1, 4, 9, 16, 25]);
+/// # Ok::<(), pool_core::PoolError>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "ProcessPoolExecutor")]
+pub struct Pool<S = ()> {
+    core: Arc<Core>,
+    watcher: Option<JoinHandle<()>>,
+    closing: Arc<AtomicBool>,
+    /// The segments that hold the initializer's argument and what it refers to: a replacement worker reads it again.
+    _kept: Vec<Box<dyn Kept>>,
+    workers: usize,
+    state: PhantomData<fn() -> S>,
+}
+
+/// Something that is kept only to be dropped later.
+trait Kept: Send + Sync + std::fmt::Debug {}
+impl<T: Send + Sync + std::fmt::Debug> Kept for T {}
+
+impl Pool {
+    /// A pool of `workers` processes, started by a fork server, without an initializer. Returns when all are ready.
+    ///
+    /// # Errors
+    ///
+    /// If `workers` is 0 or more than 1000, or processes cannot be started.
+    pub fn new(workers: usize) -> Result<Pool, PoolError> {
+        Pool::builder().workers(workers).build()
+    }
+
+    /// A pool with options.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
+impl<S: 'static> Pool<S> {
+    /// Runs `task` for every item and returns the results in the order of the items.
+    ///
+    /// Items that are a range of integers (`0..n`, `1..=n`) are not even sent: workers compute them. Other items are taken from
+    /// the iterator as workers need them, so the input may be larger than memory; the results are all kept.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first task, by index, that failed ([`PoolError::task`]): tasks that had not begun by then are cancelled,
+    /// running ones are waited for. An item that cannot be encoded, and a pool that is broken.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(|i: usize| i as f64 / 2.0, 0..3)?, [0.0, 0.5, 1.0]);
+    /// let error = pool.map(|text: String| text.parse::<i32>().unwrap(), ["1".to_owned(), "x".to_owned()]).unwrap_err();
+    /// assert_eq!(error.task().map(|(index, _)| index), Some(1));
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn map<F, A, I, Form>(&self, task: F, items: I) -> Result<Vec<F::Output>, PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).map(items)
+    }
+
+    /// Runs `task` for every item and returns each item's own result, in order. One that fails does not affect the others.
+    ///
+    /// # Errors
+    ///
+    /// An item that cannot be encoded, and a pool that is broken.
+    ///
+    /// ```
+    /// use pool_core::{Pool, TaskError};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let results = pool.try_map(|x: u32| 12 / x, [3, 0, 4])?;
+    /// assert_eq!((&results[0], &results[2]), (&Ok(4), &Ok(3)));
+    /// let Err(TaskError::Panicked(panic)) = &results[1] else { panic!() };
+    /// assert_eq!(panic.message, "attempt to divide by zero");
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn try_map<F, A, I, Form>(
+        &self,
+        task: F,
+        items: I,
+    ) -> Result<Vec<Result<F::Output, TaskError>>, PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).try_map(items)
+    }
+
+    /// Runs `task` over every block of one or more arrays, in place: a worker that runs a block has it for itself.
+    ///
+    /// The arrays are borrowed until the call returns, and it returns only when no task can be running on them any more.
+    ///
+    /// # Errors
+    ///
+    /// Arrays that are cut in an invalid way, or into different numbers of blocks; the error of the first task that failed, as in
+    /// [`Pool::map`]. A block whose task failed may be half written, one whose task was cancelled is as it was.
+    ///
+    /// ```
+    /// use ndarray::{Axis, Ix2};
+    /// use pool_core::Pool;
+    /// use pool_shm::{BlockMut, SharedArray};
+    ///
+    /// fn populate(mut block: BlockMut<'_, f64, Ix2>) -> usize {
+    ///     let first_row = block.start();
+    ///     block.view_mut().fill(first_row as f64);
+    ///     first_row
+    /// }
+    ///
+    /// let mut matrix = SharedArray::<f64, _>::zeros((5, 3))?;
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map_blocks(populate, matrix.axis_chunks_mut(Axis(0), 2))?, [0, 2, 4]);
+    /// assert_eq!(matrix.view().column(1).to_vec(), [0.0, 0.0, 2.0, 2.0, 4.0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map_blocks<F, B, Form>(&self, task: F, blocks: B) -> Result<Vec<F::Output>, PoolError>
+    where
+        B: Blocks,
+        F: BlockTask<S, B, Form>,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).map_blocks(blocks)
+    }
+
+    /// Runs `task` over every block as [`Pool::map_blocks`] does, and returns each block's own result.
+    ///
+    /// # Errors
+    ///
+    /// Arrays that are cut in an invalid way, or into different numbers of blocks, and a pool that is broken.
+    pub fn try_map_blocks<F, B, Form>(
+        &self,
+        task: F,
+        blocks: B,
+    ) -> Result<Vec<Result<F::Output, TaskError>>, PoolError>
+    where
+        B: Blocks,
+        F: BlockTask<S, B, Form>,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).try_map_blocks(blocks)
+    }
+
+    /// Runs one task and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// The task's error ([`PoolError::task`]), an argument that cannot be encoded, and a pool that is broken.
+    pub fn apply<F, A, Form>(&self, task: F, argument: A) -> Result<F::Output, PoolError>
+    where
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).apply(argument)
+    }
+
+    /// How many workers the pool has.
+    pub fn size(&self) -> usize {
+        self.workers
+    }
+
+    /// Begins a call with options: they are set on what is returned, which ends in any of the pool's verbs.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let halves = pool.job(|i: u32| f64::from(i) / 2.0).chunk(1).retries(3).map(0..3)?;
+    /// assert_eq!(halves, [0.0, 0.5, 1.0]);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn job<F: Copy + 'static>(&self, task: F) -> Job<'_, S, F> {
+        Job::new(self, task)
+    }
+}
+
+impl<S> Drop for Pool<S> {
+    /// Ends the workers: those without a task leave, the others are killed. Returns when they are gone.
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Release);
+        self.core.kick();
+        if let Some(watcher) = self.watcher.take() {
+            // The watcher does not panic; if it did, its process-wide ties end the workers.
+            let _ = watcher.join();
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A call with its options, and the verbs that it can end in.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Weak};
+
+use pool_shm::{Blocks, Lessee, transfer};
+
+use super::Pool;
+use super::job::{AllOrError, Each, Gather, Span64};
+use super::task::ValueCall;
+use crate::error::{PoolError, PoolErrorKind, TaskError};
+use crate::identity::Descriptor;
+use crate::index::as_integers;
+use crate::task::{BlockTask, Sendable, Task};
+use crate::worker::{Indices, OverBlocks, Values, in_place};
+
+/// The options of one call.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) chunk: Option<u32>,
+    pub(crate) retries: u32,
+}
+
+/// A call with options. Made by [`Pool::job`]; ends in one of the pool's verbs.
+#[derive(Debug)]
+#[must_use = "a job runs when one of its verbs is called"]
+pub struct Job<'p, S, F> {
+    pool: &'p Pool<S>,
+    /// The task has no bytes: its type says everything.
+    task: PhantomData<F>,
+    options: Options,
+}
+
+impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
+    pub(super) fn new(pool: &'p Pool<S>, _task: F) -> Self {
+        Job {
+            pool,
+            task: PhantomData,
+            options: Options::default(),
+        }
+    }
+
+    /// How many tasks a worker claims at a time, at least 1 (0 is taken as 1). Default: chosen by the number of tasks, and by what
+    /// they were seen to cost.
+    pub fn chunk(mut self, tasks: u32) -> Self {
+        self.options.chunk = Some(tasks.max(1));
+        self
+    }
+
+    /// Declares the task repeatable: if its worker dies it is begun again, up to `retries` times. Default: 0, the task fails with
+    /// [`TaskError::WorkerDied`].
+    ///
+    /// A panic is never repeated. A task over a block finds the block as the dead worker left it.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// See [`Pool::map`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map`].
+    pub fn map<A, I, Form>(self, items: I) -> Result<Vec<F::Output>, PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let mut gather = AllOrError::default();
+        self.run(items, &mut gather)?;
+        gather.finish()
+    }
+
+    /// See [`Pool::try_map`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::try_map`].
+    pub fn try_map<A, I, Form>(
+        self,
+        items: I,
+    ) -> Result<Vec<Result<F::Output, TaskError>>, PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let mut gather = Each(Vec::new());
+        self.run(items, &mut gather)?;
+        Ok(gather.0)
+    }
+
+    /// See [`Pool::map_blocks`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map_blocks`].
+    pub fn map_blocks<B, Form>(self, blocks: B) -> Result<Vec<F::Output>, PoolError>
+    where
+        B: Blocks,
+        F: BlockTask<S, B, Form>,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let mut gather = AllOrError::default();
+        self.run_blocks(blocks, &mut gather)?;
+        gather.finish()
+    }
+
+    /// See [`Pool::try_map_blocks`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::try_map_blocks`].
+    pub fn try_map_blocks<B, Form>(
+        self,
+        blocks: B,
+    ) -> Result<Vec<Result<F::Output, TaskError>>, PoolError>
+    where
+        B: Blocks,
+        F: BlockTask<S, B, Form>,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let mut gather = Each(Vec::new());
+        self.run_blocks(blocks, &mut gather)?;
+        Ok(gather.0)
+    }
+
+    /// See [`Pool::apply`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::apply`].
+    pub fn apply<A, Form>(self, argument: A) -> Result<F::Output, PoolError>
+    where
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let Job {
+            pool,
+            task: _,
+            options,
+        } = self;
+        let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
+        pool.core.run_one(
+            ValueCall {
+                descriptor,
+                options,
+            },
+            &argument,
+        )
+    }
+
+    fn run<A, I, G, Form>(self, items: I, gather: &mut G) -> Result<(), PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        G: Gather<F::Output>,
+        Form: 'static,
+    {
+        let Job {
+            pool,
+            task: _,
+            options,
+        } = self;
+        if let Some(integers) = as_integers(&items) {
+            let descriptor = named(Indices::<F, S, A, Form>::DESCRIPTOR)?;
+            let in_place = in_place::<F::Output>();
+            let call = Span64 {
+                descriptor,
+                items: integers.len,
+                base: integers.base,
+                plan: &[],
+                in_place,
+                options,
+            };
+            return pool.core.run_span(&call, gather);
+        }
+        let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
+        pool.core.run_values(
+            ValueCall {
+                descriptor,
+                options,
+            },
+            items.into_iter(),
+            gather,
+        )
+    }
+
+    fn run_blocks<B, G, Form>(self, blocks: B, gather: &mut G) -> Result<(), PoolError>
+    where
+        B: Blocks,
+        F: BlockTask<S, B, Form>,
+        F::Output: Sendable,
+        G: Gather<F::Output>,
+        Form: 'static,
+    {
+        let Job {
+            pool,
+            task: _,
+            options,
+        } = self;
+        let descriptor = named(OverBlocks::<F, S, B, Form>::DESCRIPTOR)?;
+        let (count, plan) = blocks.plan().map_err(PoolErrorKind::Memory)?;
+        let (encoded, _exports) = transfer::export(|| postcard::to_stdvec(&plan));
+        let plan = encoded.map_err(|error| PoolErrorKind::EncodeArgument {
+            index: 0,
+            message: error.to_string(),
+        })?;
+        let lessee = Arc::downgrade(&pool.core) as Weak<dyn Lessee>;
+        blocks.segments(&mut |segment| segment.add_lessee(&lessee));
+        let call = Span64 {
+            descriptor,
+            items: count as u64,
+            base: 0,
+            plan: &plan,
+            in_place: in_place::<F::Output>(),
+            options,
+        };
+        pool.core.run_span(&call, gather)
+    }
+}
+
+/// The name of a task for the workers.
+fn named(descriptor: &'static Descriptor) -> Result<u64, PoolError> {
+    descriptor.identity().ok_or_else(|| {
+        PoolErrorKind::ForeignTask {
+            task: (descriptor.name)(),
+        }
+        .into()
+    })
+}

@@ -1,0 +1,423 @@
+//! The watcher: one thread per pool that starts workers, notices their deaths, replaces them and, at the end, stops them.
+//!
+//! It sleeps in `poll` on the pidfd of every process of the pool and on a counter that wakes it. It lives as long as the pool,
+//! so the signal that workers get when the thread that started them ends comes when it should.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
+use std::time::{Duration, Instant};
+
+use super::book::Failure;
+use super::core::Core;
+use crate::atomic::Ordering;
+use crate::dispatch::control::status;
+use crate::error::{TaskError, WorkerExit};
+use crate::start::StartMethod;
+use crate::start::boot::{self, Role, Setup, Ties};
+use crate::start::fork_server::ForkServer;
+use crate::sys;
+use crate::worker::Worker;
+
+/// A pool that cannot start a worker in so many tries gives up.
+const TRIES: u32 = 3;
+/// How long workers without a task get to leave.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A worker process.
+#[derive(Debug)]
+struct Process {
+    pid: u32,
+    pidfd: OwnedFd,
+    /// Started by this process itself, so that it can reap it.
+    child: Option<std::process::Child>,
+}
+
+/// The state of the watcher.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    pub(crate) core: Arc<Core>,
+    pub(crate) method: StartMethod,
+    pub(crate) workers: usize,
+    pub(crate) setup: Setup,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) ties: Ties,
+    pub(crate) closing: Arc<AtomicBool>,
+    server: Option<ForkServer>,
+    processes: Vec<Option<Process>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+    failed_starts: u32,
+}
+
+impl Watcher {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        method: StartMethod,
+        workers: usize,
+        setup: Setup,
+        env: Vec<(String, String)>,
+        ties: Ties,
+        closing: Arc<AtomicBool>,
+    ) -> Watcher {
+        let processes = (0..workers).map(|_| None).collect();
+        Watcher {
+            core,
+            method,
+            workers,
+            setup,
+            env,
+            ties,
+            closing,
+            server: None,
+            processes,
+            threads: Vec::new(),
+            failed_starts: 0,
+        }
+    }
+
+    /// Watches until the pool closes.
+    pub(crate) fn run(mut self) {
+        match self.method {
+            StartMethod::Thread => self.start_threads(),
+            StartMethod::ForkServer | StartMethod::Spawn => self.start((0..self.workers).collect()),
+        }
+        while !self.closing.load(StdOrdering::Acquire) {
+            if let Err(error) = self.watch() {
+                self.fail(Failure::Start {
+                    what: format!("the processes of the pool cannot be watched: {error}"),
+                });
+            }
+        }
+        self.shut_down();
+    }
+
+    /// Sleeps until something happens, and deals with it.
+    fn watch(&mut self) -> io::Result<()> {
+        let (server_died, dead) = self.poll(None)?;
+        sys::eventfd_clear(self.core.kick.as_fd());
+        self.note_ready();
+        let mut lost: Vec<usize> = dead.into_iter().inspect(|slot| self.bury(*slot)).collect();
+        if server_died {
+            lost.extend(self.lose_server());
+        }
+        {
+            let mut book = self.core.book();
+            book.drain_all(&self.core.control);
+            self.core.publish_backlog(&mut book);
+        }
+        self.kill_corrupt();
+        let failed = self.core.book().failure.is_some();
+        if !lost.is_empty() && !failed && !self.closing.load(StdOrdering::Acquire) {
+            self.start(lost);
+        }
+        Ok(())
+    }
+
+    /// Waits; whether the fork server died, and which workers.
+    fn poll(&self, timeout: Option<Duration>) -> io::Result<(bool, Vec<usize>)> {
+        let mut fds = vec![self.core.kick.as_fd()];
+        fds.extend(self.server.as_ref().map(ForkServer::pidfd));
+        let slots: Vec<(usize, BorrowedFd<'_>)> = self
+            .processes
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, process)| Some((slot, process.as_ref()?.pidfd.as_fd())))
+            .collect();
+        fds.extend(slots.iter().map(|(_, fd)| *fd));
+        let readable = sys::poll_readable(&fds, timeout)?;
+        let before = fds.len() - slots.len();
+        let server_died = self.server.is_some() && readable[1];
+        let dead = slots
+            .iter()
+            .zip(&readable[before..])
+            .filter(|(_, readable)| **readable)
+            .map(|((slot, _), _)| *slot)
+            .collect();
+        Ok((server_died, dead))
+    }
+
+    /// Takes note of workers that have become ready, or whose initializer failed.
+    fn note_ready(&mut self) {
+        for slot in 0..self.workers {
+            let word = self.core.control.slot(slot).status.load(Ordering::Acquire); // SYNC: slot-status
+            let mut book = self.core.book();
+            let Some(place) = book
+                .places
+                .get_mut(slot)
+                .filter(|place| place.alive && !place.ready)
+            else {
+                continue;
+            };
+            if word == status::READY {
+                place.ready = true;
+                self.failed_starts = 0;
+            } else if word == status::INITIALIZER_FAILED && book.failure.is_none() {
+                book.drain(&self.core.control, slot);
+                let unsaid = || TaskError::Initializer {
+                    message: "the worker did not say why".to_owned(),
+                };
+                let cause = book.initializer_failure.take().unwrap_or_else(unsaid);
+                drop(book);
+                self.fail(Failure::Initializer {
+                    worker: slot,
+                    cause,
+                });
+            }
+        }
+    }
+
+    /// Starts a worker in each of these slots.
+    fn start(&mut self, slots: Vec<usize>) {
+        let workers: Vec<(usize, u32)> = slots
+            .into_iter()
+            .map(|slot| (slot, self.next_life(slot)))
+            .collect();
+        let started = match self.method {
+            StartMethod::Spawn => Ok(workers.iter().map(|worker| self.spawn(*worker)).collect()),
+            _ => self.fork(&workers),
+        };
+        let results: Vec<io::Result<Process>> = match started {
+            Ok(results) => results,
+            Err(error) => {
+                return self.fail(Failure::Start {
+                    what: error.to_string(),
+                });
+            }
+        };
+        for ((slot, _), result) in workers.into_iter().zip(results) {
+            match result {
+                Ok(process) => {
+                    let mut book = self.core.book();
+                    (book.places[slot].pid, book.places[slot].alive) = (process.pid, true);
+                    drop(book);
+                    self.processes[slot] = Some(process);
+                }
+                Err(error) => {
+                    return self.fail(Failure::Start {
+                        what: format!("worker {slot}: {error}"),
+                    });
+                }
+            }
+        }
+        self.core.kick(); // one may have become ready, or died, before its process was known
+    }
+
+    fn next_life(&mut self, slot: usize) -> u32 {
+        let mut book = self.core.book();
+        if book.places.len() <= slot {
+            book.places.resize_with(slot + 1, Default::default);
+        }
+        book.places[slot].generation += 1;
+        book.places[slot].generation
+    }
+
+    fn spawn(&self, (slot, generation): (usize, u32)) -> io::Result<Process> {
+        let role = Role::Worker { slot, generation };
+        let (child, _) =
+            boot::launch(role, &self.setup, &self.env, &self.core.control, &self.ties)?;
+        Ok(Process {
+            pid: child.id(),
+            pidfd: sys::pidfd_open(child.id())?,
+            child: Some(child),
+        })
+    }
+
+    fn fork(&mut self, workers: &[(usize, u32)]) -> io::Result<Vec<io::Result<Process>>> {
+        let server = match &self.server {
+            Some(server) => server,
+            None => self.server.insert(ForkServer::start(
+                &self.setup,
+                &self.env,
+                &self.core.control,
+                &self.ties,
+            )?),
+        };
+        let pids = server.fork(workers.to_vec())?;
+        Ok(pids
+            .into_iter()
+            .map(|pid| {
+                pid.and_then(|pid| {
+                    Ok(Process {
+                        pid,
+                        pidfd: sys::pidfd_open(pid)?,
+                        child: None,
+                    })
+                })
+            })
+            .collect())
+    }
+
+    fn start_threads(&mut self) {
+        for slot in 0..self.workers {
+            let generation = self.next_life(slot);
+            self.core.book().places[slot].alive = true;
+            let (control, setup, kick) = (
+                self.core.control.clone(),
+                self.setup.clone(),
+                self.core.kick.try_clone(),
+            );
+            let thread = std::thread::Builder::new()
+                .name(format!("{}-{slot}", self.setup.name))
+                .spawn(move || {
+                    let argument = setup
+                        .initializer
+                        .as_ref()
+                        .map(|(descriptor, place)| (*descriptor, place.read()));
+                    let mut worker = Worker::new(control, slot, generation, kick.ok());
+                    if worker.initialize(
+                        argument
+                            .as_ref()
+                            .map(|(descriptor, bytes)| (*descriptor, &bytes[..])),
+                        setup.seed,
+                    ) {
+                        worker.serve();
+                    }
+                });
+            match thread {
+                Ok(thread) => self.threads.push(thread),
+                Err(error) => {
+                    return self.fail(Failure::Start {
+                        what: format!("thread {slot}: {error}"),
+                    });
+                }
+            }
+        }
+    }
+
+    /// A worker has ended: takes its exit and settles its account.
+    fn bury(&mut self, slot: usize) {
+        let Some(process) = self.processes[slot].take() else {
+            return;
+        };
+        let exit = match (&process.child, &self.server) {
+            (Some(_), _) => sys::reap_child(process.pidfd.as_fd()),
+            (None, Some(server)) => server.reap(process.pid),
+            (None, None) => WorkerExit::Unknown,
+        };
+        tracing::debug!(slot, pid = process.pid, %exit, "a worker has ended");
+        let ready = {
+            let mut book = self.core.book();
+            let ready = book.places[slot].ready;
+            self.core.bury(&mut book, slot, exit);
+            ready
+        };
+        if !ready {
+            self.failed_starts += 1;
+            if self.failed_starts >= TRIES {
+                let hint = if self.setup.initializer.is_some() {
+                    "its initializer may have ended the process"
+                } else {
+                    "can the program be executed again (/proc mounted, not run through a loader or wrapper)?"
+                };
+                let what = format!(
+                    "worker {slot} (pid {}) ended with {exit} before it was ready, the {TRIES}rd in a row: {hint}",
+                    process.pid
+                );
+                self.fail(Failure::Start { what });
+            }
+        }
+    }
+
+    /// The fork server has ended, and its workers with it; the slots that were theirs.
+    fn lose_server(&mut self) -> Vec<usize> {
+        if let Some(server) = self.server.take() {
+            let exit = server.end();
+            tracing::warn!(%exit, "the fork server has ended; starting another one");
+        }
+        let slots: Vec<usize> = (0..self.workers)
+            .filter(|slot| self.processes[*slot].is_some())
+            .collect();
+        for slot in &slots {
+            if let Some(process) = &self.processes[*slot] {
+                sys::kill(process.pidfd.as_fd());
+                self.await_end(process);
+            }
+            self.bury(*slot);
+        }
+        slots
+    }
+
+    /// Workers whose stream was overwritten cannot be believed any more.
+    fn kill_corrupt(&self) {
+        let book = self.core.book();
+        for (process, _) in self
+            .processes
+            .iter()
+            .flatten()
+            .zip(&book.places)
+            .filter(|(_, place)| place.corrupt)
+        {
+            sys::kill(process.pidfd.as_fd());
+        }
+    }
+
+    /// The pool runs nothing any more: ends every worker, then tells whoever waits.
+    fn fail(&mut self, failure: Failure) {
+        self.core.book().failure.get_or_insert(failure);
+        self.end_all();
+        self.core.book().buried = true;
+        self.core.control.ring_all();
+    }
+
+    /// Kills what is left and waits until it is gone.
+    fn end_all(&mut self) {
+        for process in self.processes.iter().flatten() {
+            sys::kill(process.pidfd.as_fd());
+        }
+        for slot in 0..self.processes.len() {
+            if let Some(process) = self.processes[slot].take() {
+                self.await_end(&process);
+                let exit = match (&process.child, &self.server) {
+                    (Some(_), _) => sys::reap_child(process.pidfd.as_fd()),
+                    (None, Some(server)) => server.reap(process.pid),
+                    (None, None) => WorkerExit::Unknown,
+                };
+                self.core.bury(&mut self.core.book(), slot, exit);
+            }
+        }
+        if let Some(server) = self.server.take() {
+            server.end();
+        }
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+
+    fn await_end(&self, process: &Process) {
+        // Killed: the only thing to wait for is the kernel.
+        while !sys::poll_readable(&[process.pidfd.as_fd()], None).is_ok_and(|ended| ended[0]) {}
+    }
+
+    /// Lets workers without a task leave, and kills the others.
+    fn shut_down(&mut self) {
+        self.core.control.orders().leave.store(1, Ordering::Release); // SYNC: leave
+        self.core.control.ring_all();
+        let end = Instant::now() + GRACE;
+        while self.processes.iter().flatten().next().is_some() {
+            for (slot, process) in self.processes.iter().enumerate() {
+                let begun = self
+                    .core
+                    .control
+                    .slot(slot)
+                    .report
+                    .item
+                    .load(Ordering::Acquire)
+                    % 2
+                    == 1;
+                if let Some(process) = process.as_ref().filter(|_| begun || Instant::now() >= end) {
+                    sys::kill(process.pidfd.as_fd());
+                }
+            }
+            let left = end
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(1));
+            let Ok((_, dead)) = self.poll(Some(left)) else {
+                break;
+            };
+            sys::eventfd_clear(self.core.kick.as_fd());
+            dead.into_iter().for_each(|slot| self.bury(slot));
+        }
+        self.fail(Failure::Closed);
+    }
+}

@@ -1,0 +1,252 @@
+//! The fork server: a clean process with one thread that forks workers on request, and its client in the pool's process.
+//!
+//! They talk by `ipc-channel`, request and reply in turn: requests are sent by the pool's watcher alone. The server reaps a
+//! worker only when it is told to, so a worker's process id stays its own until the pool holds a pidfd of it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Child;
+use std::time::Duration;
+
+use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, channel};
+use ipc_channel::{IpcError, TryRecvError};
+use serde::{Deserialize, Serialize};
+
+use super::boot::{self, Role, Setup, Ties};
+use crate::dispatch::control::Control;
+use crate::error::WorkerExit;
+use crate::sys;
+
+/// What the pool asks.
+#[derive(Debug, Serialize, Deserialize)]
+enum Request {
+    /// Workers for these slots, with their generations.
+    Fork(Vec<(usize, u32)>),
+    /// How this worker ended, which it has.
+    Reap(u32),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Reply {
+    /// Process ids in the order of the request, or why there is none.
+    Forked(Vec<Result<u32, String>>),
+    Reaped(WorkerExit),
+}
+
+/// The server's first message.
+#[derive(Debug, Serialize, Deserialize)]
+struct Hello {
+    token: u64,
+    requests: IpcSender<Request>,
+    replies: IpcReceiver<Reply>,
+}
+
+/// The longest that a healthy server takes to answer; a stopped one is given up after it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The pool's end.
+#[derive(Debug)]
+pub(crate) struct ForkServer {
+    requests: IpcSender<Request>,
+    replies: IpcReceiver<Reply>,
+    pidfd: OwnedFd,
+    child: Child,
+}
+
+impl ForkServer {
+    /// Starts a server and waits until it answers.
+    pub(crate) fn start(
+        setup: &Setup,
+        env: &[(String, String)],
+        control: &Control,
+        ties: &Ties,
+    ) -> io::Result<ForkServer> {
+        let (rendezvous, name) = IpcOneShotServer::<Hello>::new()?;
+        let token = RandomState::new().build_hasher().finish();
+        let role = Role::ForkServer {
+            rendezvous: name,
+            token,
+        };
+        let (mut child, socket) = boot::launch(role, setup, env, control, ties)?;
+        let greeted = sys::pidfd_open(child.id())
+            .and_then(|pidfd| greet(rendezvous, token, &socket).map(|hello| (pidfd, hello)));
+        match greeted {
+            Ok((pidfd, hello)) => Ok(ForkServer {
+                requests: hello.requests,
+                replies: hello.replies,
+                pidfd,
+                child,
+            }),
+            Err(error) => {
+                child.kill()?;
+                let exit = child.wait()?;
+                Err(io::Error::new(
+                    error.kind(),
+                    format!("the fork server did not get ready: {error}; it ended with {exit}"),
+                ))
+            }
+        }
+    }
+
+    /// Becomes readable when the server ends.
+    pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Forks a worker for each slot and generation; process ids in the same order, or why there is none.
+    pub(crate) fn fork(&self, workers: Vec<(usize, u32)>) -> io::Result<Vec<io::Result<u32>>> {
+        let count = workers.len();
+        match self.ask(Request::Fork(workers))? {
+            Reply::Forked(pids) if pids.len() == count => Ok(pids
+                .into_iter()
+                .map(|pid| pid.map_err(io::Error::other))
+                .collect()),
+            other => Err(io::Error::other(format!(
+                "the fork server gave the wrong answer {other:?}"
+            ))),
+        }
+    }
+
+    /// How the worker `pid`, which has ended, ended.
+    pub(crate) fn reap(&self, pid: u32) -> WorkerExit {
+        match self.ask(Request::Reap(pid)) {
+            Ok(Reply::Reaped(exit)) => exit,
+            _ => WorkerExit::Unknown,
+        }
+    }
+
+    fn ask(&self, request: Request) -> io::Result<Reply> {
+        self.requests.send(request).map_err(io::Error::other)?;
+        loop {
+            match self.replies.try_recv_timeout(PATIENCE) {
+                Ok(reply) => return Ok(reply),
+                Err(TryRecvError::Empty) => return Err(io::Error::from(io::ErrorKind::TimedOut)),
+                Err(TryRecvError::IpcError(IpcError::Io(error)))
+                    if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryRecvError::IpcError(error)) => return Err(io::Error::other(error)),
+            }
+        }
+    }
+
+    /// Ends the server, and with it every worker that it forked.
+    pub(crate) fn end(mut self) -> WorkerExit {
+        sys::kill(self.pidfd.as_fd());
+        let exit = sys::reap_child(self.pidfd.as_fd());
+        // Reaped above: this only tells std's `Child` so.
+        let _ = self.child.try_wait();
+        exit
+    }
+}
+
+/// Waits until the server has connected, which it says by one byte on `socket`, and takes its channels.
+///
+/// `accept` alone would wait for ever for a server that died before it connected.
+fn greet(rendezvous: IpcOneShotServer<Hello>, token: u64, socket: &OwnedFd) -> io::Result<Hello> {
+    let ready = sys::poll_readable(&[socket.as_fd()], Some(PATIENCE))?;
+    if !ready[0] {
+        return Err(io::Error::from(io::ErrorKind::TimedOut));
+    }
+    if sys::read_byte(socket.as_fd())?.is_none() {
+        return Err(io::Error::other("it ended before it could connect"));
+    }
+    let (_, hello) = rendezvous.accept().map_err(io::Error::other)?;
+    if hello.token == token {
+        Ok(hello)
+    } else {
+        Err(io::Error::other("somebody else connected in its place"))
+    }
+}
+
+/// The server: answers until the pool is gone.
+pub(super) fn serve(
+    rendezvous: &str,
+    token: u64,
+    socket: OwnedFd,
+    control: &Control,
+    ties: Ties,
+    setup: &Setup,
+) -> ! {
+    let _line = boot::tie(ties.lifeline.as_fd());
+    let served = connect(rendezvous, token, socket).and_then(|(requests, replies)| {
+        loop {
+            let reply = match requests.recv() {
+                Ok(Request::Fork(workers)) => Reply::Forked(
+                    workers
+                        .into_iter()
+                        .map(|worker| fork(worker, control, &ties, setup))
+                        .collect(),
+                ),
+                Ok(Request::Reap(pid)) => Reply::Reaped(sys::reap_pid(pid)),
+                Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return Ok(()), // the pool is gone
+            };
+            replies.send(reply).map_err(io::Error::other)?;
+        }
+    });
+    sys::exit_now(if served.is_ok() { 0 } else { boot::FAILED })
+}
+
+fn connect(
+    rendezvous: &str,
+    token: u64,
+    socket: OwnedFd,
+) -> io::Result<(IpcReceiver<Request>, IpcSender<Reply>)> {
+    let (their_requests, requests) = channel()?;
+    let (replies, their_replies) = channel()?;
+    let hello = IpcSender::connect(rendezvous.to_owned())?;
+    hello
+        .send(Hello {
+            token,
+            requests: their_requests,
+            replies: their_replies,
+        })
+        .map_err(io::Error::other)?;
+    sys::write_byte(socket.as_fd())?;
+    Ok((requests, replies))
+}
+
+/// Forks one worker.
+fn fork(
+    (slot, generation): (usize, u32),
+    control: &Control,
+    ties: &Ties,
+    setup: &Setup,
+) -> Result<u32, String> {
+    let server = std::process::id();
+    // SAFETY: this process has one thread, and the copy goes to `become_worker`, which never returns.
+    match unsafe { sys::fork() } {
+        Ok(Some(pid)) => Ok(pid),
+        Ok(None) => become_worker(server, slot, generation, control, ties, setup),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The copy: lets go of the server's channels and works.
+fn become_worker(
+    server: u32,
+    slot: usize,
+    generation: u32,
+    control: &Control,
+    ties: &Ties,
+    setup: &Setup,
+) -> ! {
+    sys::die_with_parent(server);
+    sys::close_others(&[
+        control.segment().fd(),
+        ties.lifeline.as_fd(),
+        ties.kick.as_fd(),
+    ]);
+    // The server's own ties are never dropped here: the copies made below are the worker's.
+    let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
+    let own = copy(ties.lifeline.as_fd()).and_then(|lifeline| {
+        Ok(Ties {
+            lifeline,
+            kick: copy(ties.kick.as_fd())?,
+        })
+    });
+    match own {
+        Ok(own) => boot::work(control.clone(), slot, generation, setup, own),
+        Err(_) => sys::exit_now(boot::FAILED),
+    }
+}

@@ -1,0 +1,238 @@
+//! One call of a task's entry function: what it gets, and how each item's result or error goes back.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pool_shm::LeaseCache;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::outbox::{Link, Outbox};
+use super::panic::error_of;
+use crate::atomic::Ordering;
+use crate::current;
+use crate::dispatch::control::Report;
+use crate::dispatch::record::Target;
+use crate::dispatch::tasks::{INLINE_BYTES, TaskEntry};
+use crate::error::TaskError;
+use crate::plain::Results;
+
+/// What a worker has beside its place in the pool.
+#[derive(Debug)]
+pub(crate) struct Belongings {
+    /// What the initializer returned.
+    pub(crate) state: Box<dyn Any>,
+    pub(crate) leases: LeaseCache,
+    /// The arrays of the job over blocks that this worker is in, with the job's number.
+    pub(crate) attached: Option<(u64, Box<dyn Any>)>,
+    pub(crate) outbox: Outbox,
+}
+
+/// What an entry function works on.
+#[derive(Debug)]
+pub(crate) enum Input<'a> {
+    /// Encoded arguments; with more than one item, behind a table of where each begins.
+    Values {
+        bytes: &'a [u8],
+        items: u32,
+        entry: &'a TaskEntry,
+    },
+    /// Items of a job: integers from `base` on, or blocks of the arrays that `plan` describes.
+    Job {
+        number: u64,
+        base: u64,
+        plan: &'a [u8],
+        results: Option<Results<'a>>,
+    },
+    /// The argument of the initializer.
+    Initializer { bytes: &'a [u8] },
+}
+
+/// A call of an entry function.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) link: Link<'a>,
+    pub(crate) belongings: &'a mut Belongings,
+    pub(crate) input: Input<'a>,
+    /// Items `first..end` are to be run.
+    pub(crate) first: u32,
+    pub(crate) end: u32,
+    pub(crate) target: Target,
+    /// Whether the heading was sent.
+    headed: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(
+        link: Link<'a>,
+        belongings: &'a mut Belongings,
+        input: Input<'a>,
+        items: std::ops::Range<u32>,
+        target: Target,
+    ) -> Self {
+        Call {
+            link,
+            belongings,
+            input,
+            first: items.start,
+            end: items.end,
+            target,
+            headed: false,
+        }
+    }
+
+    fn report(&self) -> &'a Report {
+        &self.link.control.slot(self.link.slot).report
+    }
+
+    /// Runs `body` for every item. An error that it returns, or a panic, is the item's outcome; the next item is begun.
+    pub(crate) fn each(&mut self, mut body: impl FnMut(&mut Self, u32) -> Result<(), TaskError>) {
+        let report = self.report();
+        let mut next = self.first;
+        while next < self.end {
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                while next < self.end {
+                    current::enter_item(next);
+                    report.item.store(2 * next + 1, Ordering::Release); // SYNC: item-begun
+                    body(self, next)?;
+                    next += 1;
+                }
+                Ok(())
+            }));
+            let error = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(payload) => error_of(&*payload),
+            };
+            self.fail(next, &error);
+            next += 1;
+        }
+    }
+
+    /// Sends that `item` has no result.
+    pub(crate) fn fail(&mut self, item: u32, error: &TaskError) {
+        self.head();
+        self.belongings.outbox.failed(&self.link, item, error);
+    }
+
+    /// Gives every item that is to be run the same error.
+    pub(crate) fn fail_all(&mut self, error: &TaskError) {
+        for item in self.first..self.end {
+            self.fail(item, error);
+        }
+    }
+
+    fn head(&mut self) {
+        if !self.headed {
+            self.headed = true;
+            self.belongings.outbox.heading(&self.link, self.target);
+        }
+    }
+
+    /// The state that the initializer made.
+    pub(crate) fn state<S: 'static>(&mut self) -> &mut S {
+        self.belongings
+            .state
+            .downcast_mut()
+            .expect("the pool's type says what its workers' state is")
+    }
+
+    /// The argument of `item`.
+    pub(crate) fn argument<A: DeserializeOwned>(&self, item: u32) -> Result<A, TaskError> {
+        let Input::Values { bytes, items, .. } = &self.input else {
+            unreachable!("only calls with values have arguments")
+        };
+        let bytes =
+            argument_bytes(bytes, *items, item).ok_or_else(|| TaskError::DecodeArgument {
+                message: format!(
+                    "item {item} is not where the table of {items} arguments in {} bytes says",
+                    bytes.len()
+                ),
+            })?;
+        decode(bytes)
+    }
+
+    /// Sends the result of the item that was run last.
+    pub(crate) fn emit<R: Serialize>(&mut self, result: &R) -> Result<(), TaskError> {
+        let encoded = self.belongings.outbox.encode(result)?;
+        if let Input::Values {
+            items: 1, entry, ..
+        } = &self.input
+            && encoded.payload().len() <= INLINE_BYTES
+            && !encoded.has_exports()
+        {
+            store_inline(entry, encoded.payload());
+            self.belongings.outbox.recycle(encoded);
+            return Ok(());
+        }
+        self.head();
+        self.belongings.outbox.item(&self.link, encoded);
+        Ok(())
+    }
+}
+
+/// Decodes an argument.
+pub(crate) fn decode<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, TaskError> {
+    postcard::from_bytes(bytes).map_err(|error| TaskError::DecodeArgument {
+        message: error.to_string(),
+    })
+}
+
+/// The bytes of argument `item`: all of them for a single one; otherwise `items` offsets (u32, little endian) come first.
+fn argument_bytes(bytes: &[u8], items: u32, item: u32) -> Option<&[u8]> {
+    if items == 1 {
+        return Some(bytes);
+    }
+    let (table, rest) = bytes.split_at_checked(items as usize * 4)?;
+    let offset = |item: u32| {
+        table[item as usize * 4..]
+            .first_chunk()
+            .map(|bytes| u32::from_le_bytes(*bytes) as usize)
+    };
+    let start = offset(item)?;
+    let end = if item + 1 < items {
+        offset(item + 1)?
+    } else {
+        rest.len()
+    };
+    rest.get(start..end)
+}
+
+fn store_inline(entry: &TaskEntry, payload: &[u8]) {
+    for (word, bytes) in entry.result.iter().zip(payload.chunks(8)) {
+        let mut padded = [0; 8];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        word.store(u64::from_ne_bytes(padded), Ordering::Relaxed);
+    }
+    entry
+        .result_len
+        .store(payload.len() as u32 + 1, Ordering::Relaxed); // published with the entry's word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tables_of_arguments_are_read_within_their_bytes(bytes: Vec<u8>, items in 1u32..64, item in 0u32..64) {
+            if let Some(argument) = argument_bytes(&bytes, items, item % items) {
+                prop_assert!(argument.len() <= bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn each_argument_is_found() {
+        let mut bytes = Vec::new();
+        for offset in [0u32, 2, 2] {
+            bytes.extend(offset.to_le_bytes());
+        }
+        bytes.extend(b"abcd");
+        let all: Vec<_> = (0..3)
+            .map(|item| argument_bytes(&bytes, 3, item).unwrap())
+            .collect();
+        assert_eq!(all, [&b"ab"[..], b"", b"cd"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! The entry functions: one copy per task, argument, result and state type, each named by a constant descriptor.
+
+use std::any::type_name;
+use std::marker::PhantomData;
+
+use pool_shm::Blocks;
+
+use super::call::{Belongings, Call, Input, decode};
+use crate::error::TaskError;
+use crate::identity::{Descriptor, conjure};
+use crate::index::integer;
+use crate::plain;
+use crate::task::{BlockTask, Sendable, Task};
+
+/// A task over encoded arguments.
+pub(crate) struct Values<F, S, A, Form>(PhantomData<(F, S, A, Form)>);
+
+impl<F, S: 'static, A: Sendable, Form: 'static> Values<F, S, A, Form>
+where
+    F: Task<S, A, Form, Output: Sendable>,
+{
+    pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
+
+    fn run(call: &mut Call<'_>) {
+        let task = conjure::<F>();
+        call.each(|call, item| {
+            let argument = call.argument::<A>(item)?;
+            let result = task.run(call.state::<S>(), argument);
+            call.emit(&result)
+        });
+    }
+}
+
+/// A task over a range of integers.
+pub(crate) struct Indices<F, S, A, Form>(PhantomData<(F, S, A, Form)>);
+
+impl<F, S: 'static, A: Sendable, Form: 'static> Indices<F, S, A, Form>
+where
+    F: Task<S, A, Form, Output: Sendable>,
+{
+    pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
+
+    fn run(call: &mut Call<'_>) {
+        let task = conjure::<F>();
+        let Input::Job { base, results, .. } = call.input else {
+            unreachable!("a task over integers runs in jobs")
+        };
+        let argument = |item: u32| {
+            integer::<A>(base, item.into()).expect("a task over integers takes integers")
+        };
+        match results {
+            Some(results) => call.each(|call, item| {
+                results.set(item as usize, task.run(call.state::<S>(), argument(item)));
+                Ok(())
+            }),
+            None => call.each(|call, item| {
+                let result = task.run(call.state::<S>(), argument(item));
+                call.emit(&result)
+            }),
+        }
+    }
+}
+
+/// A task over the blocks of arrays.
+pub(crate) struct OverBlocks<F, S, B, Form>(PhantomData<(F, S, B, Form)>);
+
+impl<F, S: 'static, B: Blocks, Form: 'static> OverBlocks<F, S, B, Form>
+where
+    F: BlockTask<S, B, Form, Output: Sendable>,
+{
+    pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
+
+    fn run(call: &mut Call<'_>) {
+        let Input::Job {
+            number,
+            base,
+            plan,
+            results,
+        } = call.input
+        else {
+            unreachable!("blocks are run in jobs")
+        };
+        if let Err(error) = attach::<B>(call.belongings, number, plan) {
+            return call.fail_all(&error);
+        }
+        let task = conjure::<F>();
+        call.each(|call, item| {
+            let (_, attached) = call.belongings.attached.as_ref().expect("attached above");
+            let attached: &B::Attached =
+                attached.downcast_ref().expect("attached by this function");
+            let index = base as usize + item as usize;
+            // SAFETY: this worker has claimed the chunk of item `item` by compare-and-swap and alone runs it until it is done or
+            // this process is dead; the pool's caller keeps the arrays borrowed until every claimed chunk has ended.
+            let block = unsafe { B::block(attached, index) };
+            let block = block.ok_or_else(|| TaskError::DecodeArgument {
+                message: format!("there is no block {index}"),
+            })?;
+            let state = call
+                .belongings
+                .state
+                .downcast_mut()
+                .expect("the pool's type says what its workers' state is");
+            let result = task.run(state, block);
+            match results {
+                Some(results) => results.set(item as usize, result),
+                None => call.emit(&result)?,
+            }
+            Ok(())
+        });
+    }
+}
+
+/// Maps the arrays of the job, unless this worker has them already.
+fn attach<B: Blocks>(
+    belongings: &mut Belongings,
+    number: u64,
+    plan: &[u8],
+) -> Result<(), TaskError> {
+    if belongings
+        .attached
+        .as_ref()
+        .is_some_and(|(attached, _)| *attached == number)
+    {
+        return Ok(());
+    }
+    belongings.attached = None;
+    let plan: B::Plan = decode(plan)?;
+    let attached =
+        B::attach(&plan, &mut belongings.leases).map_err(|error| TaskError::DecodeArgument {
+            message: error.to_string(),
+        })?;
+    belongings.attached = Some((number, Box::new(attached)));
+    Ok(())
+}
+
+/// An initializer: makes the state of a worker from its argument.
+pub(crate) struct Initializer<F, A, S>(PhantomData<(F, A, S)>);
+
+impl<F, A: Sendable, S: 'static> Initializer<F, A, S>
+where
+    F: Fn(A) -> Result<S, String> + Copy + 'static,
+{
+    pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
+
+    fn run(call: &mut Call<'_>) {
+        let Input::Initializer { bytes } = call.input else {
+            unreachable!("an initializer is run once, before any task")
+        };
+        let make = conjure::<F>();
+        call.each(|call, _| {
+            let made =
+                make(decode(bytes)?).map_err(|message| TaskError::Initializer { message })?;
+            call.belongings.state = Box::new(made);
+            Ok(())
+        });
+    }
+}
+
+/// Bytes of a result that a job writes in place; none if it goes through the stream.
+pub(crate) fn in_place<R: 'static>() -> Option<usize> {
+    plain::size::<R>()
+}

@@ -1,0 +1,174 @@
+//! Running the chunks of jobs.
+
+use super::call::{Call, Input};
+use super::{Worker, parts};
+use crate::atomic::Ordering;
+use crate::current;
+use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Left};
+use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot};
+use crate::dispatch::join;
+use crate::dispatch::record::Target;
+use crate::identity::Descriptor;
+use crate::plain::Results;
+
+/// A job as a worker sees it: a private copy of its description, checked once.
+#[derive(Debug)]
+struct JobView<'a> {
+    number: u64,
+    descriptor: &'static Descriptor,
+    items: u64,
+    first_index: u64,
+    base: u64,
+    chunk_len: u32,
+    attempt: u32,
+    plan: Vec<u8>,
+    results: Option<Results<'a>>,
+    table: ClaimTable<'a>,
+}
+
+impl<'a> JobView<'a> {
+    /// Reads the description; none if it does not fit the segment (then somebody overwrote it).
+    fn read(control: &'a Control, job: &'a JobSlot, number: u64) -> Option<JobView<'a>> {
+        let load = |word: &crate::atomic::AtomicU64| word.load(Ordering::Relaxed);
+        let (items, chunk_len) = (load(&job.items), job.chunk_len.load(Ordering::Relaxed));
+        let chunks = job.chunks.load(Ordering::Relaxed) as usize;
+        if chunk_len == 0
+            || items.div_ceil(chunk_len.into()) != chunks as u64
+            || items > u32::MAX.into()
+        {
+            return None;
+        }
+        let segment = control.segment();
+        let result_size = job.result_size.load(Ordering::Relaxed);
+        let results = match result_size {
+            IN_STREAM => None,
+            size => Some(
+                Results::new(
+                    segment,
+                    load(&job.results_offset) as usize,
+                    items as usize,
+                    size as usize,
+                )
+                .ok()?,
+            ),
+        };
+        let lines = segment
+            .slice(load(&job.lines_offset) as usize, control.slots().len())
+            .ok()?;
+        let states = segment
+            .slice(load(&job.states_offset) as usize, chunks)
+            .ok()?;
+        let plan_len = load(&job.plan_len);
+        let plan = if plan_len == 0 {
+            Vec::new()
+        } else {
+            control.read_arena(load(&job.plan_offset), plan_len).ok()?
+        };
+        Some(JobView {
+            number,
+            descriptor: Descriptor::find(load(&job.descriptor))?,
+            items,
+            first_index: load(&job.first_index),
+            base: load(&job.base),
+            chunk_len,
+            attempt: job.attempt.load(Ordering::Relaxed),
+            plan,
+            results,
+            table: ClaimTable {
+                states,
+                lines,
+                words: &job.words,
+            },
+        })
+    }
+
+    fn end_of(&self, chunk: u32) -> u32 {
+        let end = (u64::from(chunk) + 1) * u64::from(self.chunk_len);
+        end.min(self.items) as u32
+    }
+}
+
+impl Worker {
+    /// Runs what can be claimed of every open job, oldest first. Whether anything was run.
+    pub(super) fn run_jobs(&mut self) -> bool {
+        let open = self.control.orders().open_jobs.load(Ordering::Acquire); // SYNC: open-jobs
+        if open == 0 {
+            return false;
+        }
+        let control = self.control.clone();
+        let mut jobs: Vec<(u64, &JobSlot)> = (0..JOBS)
+            .filter(|job| open >> job & 1 != 0)
+            .map(|job| &*control.header().jobs[job])
+            .map(|job| (job.number.load(Ordering::Relaxed), job))
+            .collect();
+        jobs.sort_unstable_by_key(|(number, _)| *number);
+        jobs.into_iter().fold(false, |worked, (_, job)| {
+            self.run_job(&control, job) | worked
+        })
+    }
+
+    fn run_job(&mut self, control: &Control, job: &JobSlot) -> bool {
+        let joined = &control.slot(self.slot).report.joined;
+        let Some(number) = join::join(&job.number, joined) else {
+            return false;
+        };
+        let view = JobView::read(control, job, number);
+        let (worked, left) = match &view {
+            Some(view) => self.run_chunks(control, view),
+            None => (false, Left::Quietly),
+        };
+        join::leave(joined);
+        if left == Left::WakePool {
+            control.signal_event();
+        }
+        worked
+    }
+
+    fn run_chunks(&mut self, control: &Control, view: &JobView<'_>) -> (bool, Left) {
+        if view.plan.is_empty() {
+            self.forget_leases();
+        }
+        let workers = control.orders().workers.load(Ordering::Relaxed);
+        let mut claimer = Claimer::enter(view.table, self.owner, workers);
+        let mut worked = false;
+        while !self.must_leave()
+            && let Some(claimed) = claimer.claim()
+        {
+            worked = true;
+            self.run_chunk(view, &claimed);
+            claimer.finish(&claimed);
+            self.nothing_begun();
+            self.obey();
+            if control.tasks().has_work() {
+                self.run_task();
+            }
+        }
+        (worked, claimer.leave())
+    }
+
+    fn run_chunk(&mut self, view: &JobView<'_>, claimed: &Claimed) {
+        let start = claimed.chunk * view.chunk_len;
+        let items = start.saturating_add(claimed.first)..view.end_of(claimed.chunk);
+        let target = Target::Chunk {
+            job: view.number,
+            chunk: claimed.chunk,
+            first: claimed.first,
+        };
+        current::enter_call(view.first_index, view.attempt);
+        let (link, belongings) = parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+        let done = u64::from(items.end.saturating_sub(items.start));
+        let input = Input::Job {
+            number: view.number,
+            base: view.base,
+            plan: &view.plan,
+            results: view.results,
+        };
+        (view.descriptor.run)(&mut Call::new(link, belongings, input, items, target));
+        current::leave_call();
+        self.control
+            .slot(self.slot)
+            .report
+            .tasks_done
+            .fetch_add(done, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,337 @@
+//! A worker: looks for work, claims it, runs it, sends the results, sleeps when there is nothing.
+
+mod call;
+mod entry;
+mod job;
+mod outbox;
+mod panic;
+
+use std::any::Any;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use pool_shm::LeaseCache;
+
+pub(crate) use call::Call;
+use call::{Belongings, Input};
+pub(crate) use entry::{Indices, Initializer, OverBlocks, Values, in_place};
+pub(crate) use outbox::Link;
+use outbox::Outbox;
+pub(crate) use panic::keep_panics;
+
+use crate::atomic::Ordering;
+use crate::current;
+use crate::dispatch::control::{Control, SystemFutex, status};
+use crate::dispatch::record::Target;
+use crate::dispatch::tasks::{Finished, INLINE_BYTES, TaskEntry};
+use crate::dispatch::word::Owner;
+use crate::error::TaskError;
+use crate::identity::Descriptor;
+
+/// How often an idle worker looks for news before it lets other threads run.
+const PAUSES: u32 = 30;
+/// How often it lets other threads run before it sleeps: about 50 to 100 µs.
+const YIELDS: u32 = 100;
+
+/// A worker in its process or thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    control: Control,
+    kick: Option<OwnedFd>,
+    slot: usize,
+    owner: Owner,
+    belongings: Belongings,
+    yields: u32,
+}
+
+/// Whether a worker found something to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    Worked,
+    Idle,
+    Leave,
+}
+
+impl Worker {
+    /// Worker of life `generation` in `slot`.
+    pub(crate) fn new(
+        control: Control,
+        slot: usize,
+        generation: u32,
+        kick: Option<OwnedFd>,
+    ) -> Worker {
+        let workers = control.orders().workers.load(Ordering::Relaxed) as usize;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let state: Box<dyn Any> = Box::new(());
+        let belongings = Belongings {
+            state,
+            leases: LeaseCache::default(),
+            attached: None,
+            outbox: Outbox::default(),
+        };
+        // With more workers than processors a yield mostly runs a worker that has nothing to do either.
+        let yields = if workers > cores { 4 } else { YIELDS };
+        Worker {
+            control,
+            kick,
+            slot,
+            owner: Owner::new(slot, generation),
+            belongings,
+            yields,
+        }
+    }
+
+    /// Runs the initializer and reports how it went. Whether the worker is ready.
+    pub(crate) fn initialize(&mut self, initializer: Option<(u64, &[u8])>, seed: u64) -> bool {
+        current::enter_worker(self.slot, seed);
+        if let Some((descriptor, bytes)) = initializer {
+            let input = Input::Initializer { bytes };
+            let (link, belongings) =
+                parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+            let mut call = Call::new(link, belongings, input, 0..1, Target::Initializer);
+            match Descriptor::find(descriptor) {
+                Some(descriptor) => (descriptor.run)(&mut call),
+                None => call.fail_all(&unknown(descriptor)),
+            }
+        }
+        let sent = self
+            .control
+            .slot(self.slot)
+            .stream
+            .tail
+            .load(Ordering::Relaxed);
+        let failed = initializer.is_some()
+            && sent
+                != self
+                    .control
+                    .slot(self.slot)
+                    .stream
+                    .head
+                    .load(Ordering::Relaxed);
+        let word = if failed {
+            status::INITIALIZER_FAILED
+        } else {
+            status::READY
+        };
+        self.control
+            .slot(self.slot)
+            .status
+            .store(word, Ordering::Release); // SYNC: slot-status
+        self.control.signal_event();
+        self.link().kick();
+        !failed
+    }
+
+    fn link(&self) -> Link<'_> {
+        use std::os::fd::AsFd;
+        Link {
+            control: &self.control,
+            slot: self.slot,
+            kick: self.kick.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    /// Works until the pool says to leave.
+    pub(crate) fn serve(&mut self) {
+        loop {
+            let news = self.control.bell().news();
+            match self.round() {
+                Round::Leave => return,
+                Round::Worked => {}
+                Round::Idle => self.idle(news),
+            }
+        }
+    }
+
+    /// Obeys what the pool ordered, then runs whatever can be claimed.
+    pub(crate) fn round(&mut self) -> Round {
+        self.obey();
+        if self.must_leave() {
+            return Round::Leave;
+        }
+        if self.run_task() | self.run_jobs() {
+            Round::Worked
+        } else {
+            Round::Idle
+        }
+    }
+
+    /// Whether the pool is being dropped.
+    fn must_leave(&self) -> bool {
+        self.control.orders().leave.load(Ordering::Acquire) != 0 // SYNC: leave
+    }
+
+    /// Unmaps lent segments and lets go of sent ones if the pool asked for it.
+    fn obey(&mut self) {
+        let asked = self.control.orders().flush.load(Ordering::Acquire); // SYNC: flush-asked
+        let flushed = &self.control.slot(self.slot).report.flushed;
+        if flushed.load(Ordering::Relaxed) != asked {
+            self.belongings.attached = None;
+            self.belongings.leases.clear();
+            let (link, belongings) =
+                parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+            belongings.outbox.purge(&link);
+            flushed.store(asked, Ordering::Release); // SYNC: flush-done
+            self.control.signal_event();
+        }
+    }
+
+    /// Looks for news for a while, then sleeps.
+    fn idle(&mut self, seen: u32) {
+        for turn in 0..PAUSES + self.yields {
+            if self.control.bell().news() != seen {
+                return;
+            }
+            if turn < PAUSES {
+                std::hint::spin_loop()
+            } else {
+                std::thread::yield_now()
+            }
+        }
+        let wake = &self.control.slot(self.slot).wake;
+        self.control
+            .bell()
+            .sleep(self.slot, wake, seen, &SystemFutex);
+    }
+
+    /// Runs one task of the table, if one can be claimed.
+    fn run_task(&mut self) -> bool {
+        let Some((entry, first)) = self.control.tasks().claim(self.owner) else {
+            return false;
+        };
+        if self.control.tasks().has_work() {
+            self.control.wake_another();
+        }
+        let control = self.control.clone();
+        let task = &control.tasks().entries[entry];
+        self.forget_leases();
+        let began = Instant::now();
+        self.run_entry(task, first);
+        task.nanos
+            .store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.control
+            .slot(self.slot)
+            .report
+            .tasks_done
+            .fetch_add(task.items.load(Ordering::Relaxed).into(), Ordering::Relaxed);
+        match self.control.tasks().finish(entry, self.owner) {
+            Finished::WakePool => self.control.signal_event(),
+            Finished::Quietly => {}
+        }
+        self.nothing_begun();
+        if task.notify.load(Ordering::Relaxed) != 0 {
+            self.link().kick();
+        }
+        true
+    }
+
+    fn run_entry(&mut self, task: &TaskEntry, first: u32) {
+        let items = task.items.load(Ordering::Relaxed);
+        let target = Target::Task {
+            id: task.id.load(Ordering::Relaxed),
+            first,
+        };
+        let bytes = read_arguments(&self.control, task);
+        current::enter_call(
+            task.base.load(Ordering::Relaxed),
+            task.attempt.load(Ordering::Relaxed),
+        );
+        let (link, belongings) = parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+        let arguments = bytes.as_deref().unwrap_or_default();
+        let input = Input::Values {
+            bytes: arguments,
+            items,
+            entry: task,
+        };
+        let mut call = Call::new(link, belongings, input, first..items, target);
+        let name = task.descriptor.load(Ordering::Relaxed);
+        match (&bytes, Descriptor::find(name)) {
+            (Ok(_), Some(descriptor)) => (descriptor.run)(&mut call),
+            (Ok(_), None) => call.fail_all(&unknown(name)),
+            (Err(error), _) => call.fail_all(error),
+        }
+        current::leave_call();
+    }
+
+    /// From here on a death costs no task: what was run is marked as done.
+    fn nothing_begun(&self) {
+        self.control
+            .slot(self.slot)
+            .report
+            .item
+            .store(0, Ordering::Release); // SYNC: item-begun
+    }
+
+    /// A worker that does other work than the arrays were lent for must not keep them mapped: it could be a long time until
+    /// it looks at the pool's orders again.
+    fn forget_leases(&mut self) {
+        if self.belongings.attached.is_some() || !self.belongings.leases.is_empty() {
+            self.belongings.attached = None;
+            self.belongings.leases.clear();
+        }
+    }
+}
+
+fn parts<'a>(
+    control: &'a Control,
+    kick: &'a Option<OwnedFd>,
+    slot: usize,
+    belongings: &'a mut Belongings,
+) -> (Link<'a>, &'a mut Belongings) {
+    use std::os::fd::AsFd;
+    (
+        Link {
+            control,
+            slot,
+            kick: kick.as_ref().map(AsFd::as_fd),
+        },
+        belongings,
+    )
+}
+
+fn unknown(descriptor: u64) -> TaskError {
+    TaskError::DecodeArgument {
+        message: format!(
+            "there is no task at {descriptor:#x} of this executable: the table of tasks was overwritten"
+        ),
+    }
+}
+
+/// The encoded arguments of a task: inside its entry, in the arena, or in a segment whose handle is inside the entry.
+fn read_arguments(control: &Control, task: &TaskEntry) -> Result<Vec<u8>, TaskError> {
+    let bad = |message: String| TaskError::DecodeArgument { message };
+    let (offset, len) = (
+        task.arg_offset.load(Ordering::Relaxed),
+        task.arg_len.load(Ordering::Relaxed),
+    );
+    if offset != 0 && offset != IN_SEGMENT {
+        return control
+            .read_arena(offset, len)
+            .map_err(|error| bad(error.to_string()));
+    }
+    let inline: Vec<u8> = task
+        .arg
+        .iter()
+        .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes())
+        .collect();
+    if offset == 0 {
+        let len = usize::try_from(len).ok().filter(|len| *len <= INLINE_BYTES);
+        let len = len.ok_or_else(|| bad("the table of tasks was overwritten".to_owned()))?;
+        return Ok(inline[..len].to_vec());
+    }
+    let handle = postcard::from_bytes(&inline).map_err(|error| bad(error.to_string()))?;
+    let segment = pool_shm::Segment::attach(&handle).map_err(|error| bad(error.to_string()))?;
+    let len = usize::try_from(len)
+        .ok()
+        .filter(|len| *len <= segment.len())
+        .ok_or_else(|| bad("its segment is too short".to_owned()))?;
+    let mut bytes = vec![0; len];
+    segment
+        .cells(0, len)
+        .map_err(|error| bad(error.to_string()))?
+        .read_into(0, &mut bytes);
+    Ok(bytes)
+}
+
+/// [`TaskEntry::arg_offset`] of arguments that have a segment of their own.
+pub(crate) const IN_SEGMENT: u64 = u64::MAX;
