@@ -1,1 +1,21 @@
-//! Placeholder page.
+//! Objects that processes share: queues.
+//!
+//! A [`Queue`] lives in shared memory. Its handle is a value: clone it, send it to another process as a task's argument, put into it there, get from it here.
+//!
+//! ```
+//! use pool_queue::Queue;
+//!
+//! let queue = Queue::<String>::new(10)?;
+//! queue.put("a result".to_owned())?;
+//! assert_eq!(queue.get()?, "a result");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod atomic;
+mod queue;
+
+#[cfg(not(loom))]
+pub use queue::{
+    Damage, DecodeError, GetError, GetManyError, Iter, Message, PutError, PutManyError, Queue,
+    QueueBuilder, QueueError, TryIter,
+};

@@ -1,0 +1,484 @@
+//! The queue as programs see it.
+
+use super::builder::QueueBuilder;
+use super::codec::{self, Taken};
+use super::errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, QueueError};
+use super::iter::{Iter, TryIter};
+use super::ring::{Ring, Wait};
+use super::shape::{Shape, UNIT};
+use pool_shm::Segment;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What can go through a queue: whatever serde can write and read, without borrows.
+///
+/// Numbers, `Complex`, `Vec`s of either and `String` are copied as they are; everything else goes through postcard.
+pub trait Message: Serialize + DeserializeOwned + 'static {}
+
+impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
+
+/// A first-in-first-out queue in shared memory, for any number of producers and consumers in any number of processes.
+///
+/// It is bounded in messages and in bytes. Clones, and copies made by serialising (as a task's argument, say), are the same queue. Nothing runs in the
+/// background: a value is in the queue when `put` returns, and there is nothing to flush at exit.
+///
+/// # Guarantees
+/// * **Order**: values come out in the order in which the puts took effect; those of one producer in its order. A put that waits for room does not hold up
+///   smaller ones of others.
+/// * **Deaths**: any process may be killed at any instruction of `put` or `get`. A value whose `put` had returned is not lost, and nobody else
+///   is stopped. A value that was being put is in the queue whole or not at all. A value that was being got goes to another consumer, or is lost together with the
+///   process that had got it.
+/// * **Waiting**: `get` waits for ever for a value, also when no producer is left, like Python's; [`close`](Queue::close) wakes everybody.
+///
+/// # Handles
+/// A serialised handle names the memory by a descriptor of the process that serialised it, which must be alive, and hold the queue, when the receiver reads it.
+/// A pool looks after that for tasks' arguments. The same holds for handles of arrays inside of messages: their owner keeps them until they have been got.
+///
+/// # Examples
+/// ```
+/// use pool_queue::{GetError, Queue};
+///
+/// let queue = Queue::<(usize, f64)>::new(16)?;
+/// let producer = queue.clone(); // or serialised, for another process
+/// std::thread::scope(|scope| {
+///     scope.spawn(move || {
+///         for i in 0..100 {
+///             producer.put((i, i as f64 / 2.0)).expect("nobody closes it");
+///         }
+///         producer.close();
+///     });
+///     let sum: f64 = queue.iter().map(|got| got.expect("well-formed").1).sum();
+///     assert_eq!(sum, 2475.0);
+/// });
+/// assert!(matches!(queue.get(), Err(GetError::Closed)));
+/// # Ok::<(), pool_queue::QueueError>(())
+/// ```
+pub struct Queue<T> {
+    ring: Arc<Ring>,
+    message: PhantomData<fn(T) -> T>,
+}
+
+/// A batch is put in pieces of so many values, or bytes, so that it can be endless.
+const PIECE_ITEMS: usize = 256;
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Making one, and what can be asked of it.
+impl<T: Message> Queue<T> {
+    /// A queue of `items` messages, with memory for them as [`QueueBuilder::bytes`] says.
+    ///
+    /// # Errors
+    /// As for [`QueueBuilder::build`].
+    pub fn new(items: usize) -> Result<Self, QueueError> {
+        Self::builder().items(items).build()
+    }
+
+    /// Settings for a queue.
+    pub fn builder() -> QueueBuilder<T> {
+        QueueBuilder::new()
+    }
+
+    pub(super) fn create(shape: Shape) -> Result<Self, QueueError> {
+        Ok(Self::of(Ring::create(shape, fingerprint::<T>())?))
+    }
+
+    /// The number of messages in the queue at one moment of this call.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ring.span().map_or(0, |span| span.items as usize)
+    }
+
+    /// Whether there was no message at one moment of this call.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether there was no room at one moment of this call, not even for an empty message.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.ring
+            .span()
+            .is_ok_and(|span| !self.ring.shape().fits(span, 1))
+    }
+
+    /// The number of messages that it holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.ring.shape().items as usize
+    }
+
+    /// The number of bytes that its largest message may take, serialised.
+    #[must_use]
+    pub fn capacity_bytes(&self) -> usize {
+        (self.ring.shape().units as usize - 1) * UNIT
+    }
+
+    /// Ends all putting, here and everywhere; what is in the queue can still be got. Wakes everybody who waits.
+    ///
+    /// Closing again does nothing.
+    pub fn close(&self) {
+        // A damaged queue is marked closed all the same; whoever uses it learns of the damage there.
+        let _ = self.ring.close();
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_closed()
+    }
+
+    fn of(ring: Ring) -> Self {
+        Self {
+            ring: Arc::new(ring),
+            message: PhantomData,
+        }
+    }
+}
+
+/// Putting.
+impl<T: Message> Queue<T> {
+    /// Puts a value, waiting for room as long as it takes.
+    ///
+    /// # Errors
+    /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Encode`], [`PutError::Damaged`], each with the value.
+    pub fn put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_waiting(value, Wait::Forever)
+    }
+
+    /// Puts a value if there is room now.
+    ///
+    /// # Errors
+    /// [`PutError::Full`]; and those of [`put`](Self::put). If a peer that is stopped holds the queue's lock: [`PutError::Timeout`], after a tenth of a second.
+    pub fn try_put(&self, value: T) -> Result<(), PutError<T>> {
+        self.put_waiting(value, Wait::No)
+    }
+
+    /// Puts a value, waiting for room for `timeout` at most.
+    ///
+    /// # Errors
+    /// [`PutError::Timeout`]; and those of [`put`](Self::put).
+    pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
+        self.put_waiting(value, within(timeout))
+    }
+
+    /// Puts all values of an iterator in order, waiting for room as long as it takes; returns how many.
+    ///
+    /// Faster than one by one: many values are published in one step. Values of other producers may come between.
+    ///
+    /// # Errors
+    /// [`PutManyError`] says how many were put, why it stopped, and holds those that were taken from the iterator and not put.
+    pub fn put_many(&self, values: impl IntoIterator<Item = T>) -> Result<usize, PutManyError<T>> {
+        self.put_many_waiting(values, Wait::Forever)
+    }
+
+    /// Puts values of an iterator in order as long as there is room now; returns how many it put if it put all.
+    ///
+    /// # Errors
+    /// As for [`put_many`](Self::put_many); [`PutError::Full`] when there is no room for the next.
+    pub fn try_put_many(
+        &self,
+        values: impl IntoIterator<Item = T>,
+    ) -> Result<usize, PutManyError<T>> {
+        self.put_many_waiting(values, Wait::No)
+    }
+
+    /// Puts all values of an iterator in order, waiting for room for `timeout` at most in all.
+    ///
+    /// # Errors
+    /// As for [`put_many`](Self::put_many); [`PutError::Timeout`] when the time is over.
+    pub fn put_many_timeout(
+        &self,
+        values: impl IntoIterator<Item = T>,
+        timeout: Duration,
+    ) -> Result<usize, PutManyError<T>> {
+        self.put_many_waiting(values, within(timeout))
+    }
+
+    fn put_waiting(&self, value: T, wait: Wait) -> Result<(), PutError<T>> {
+        let outcome = with_buffer(|buffer| {
+            let payload = codec::encode(&value, buffer).map_err(unwritable)?;
+            self.check_length(payload.len())?;
+            self.ring
+                .push(&[payload], wait)
+                .map_err(|refusal| PutError::refused(refusal, ()))
+        });
+        match outcome {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.map(|()| value)),
+        }
+    }
+
+    fn put_many_waiting(
+        &self,
+        values: impl IntoIterator<Item = T>,
+        wait: Wait,
+    ) -> Result<usize, PutManyError<T>> {
+        let mut values = values.into_iter();
+        let mut put = 0;
+        loop {
+            let mut piece = Vec::new();
+            let (done, result) = self.put_piece(&mut values, &mut piece, wait);
+            put += done;
+            match result {
+                Ok(()) if piece.is_empty() => return Ok(put),
+                Ok(()) => {}
+                Err(error) => {
+                    let rest = piece.split_off(done);
+                    return Err(PutManyError { put, rest, error });
+                }
+            }
+        }
+    }
+
+    /// Takes values for one piece and puts them; returns how many it put, in any case.
+    fn put_piece(
+        &self,
+        values: &mut impl Iterator<Item = T>,
+        piece: &mut Vec<T>,
+        wait: Wait,
+    ) -> (usize, Result<(), PutError<()>>) {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let mut trouble = Ok(());
+        while piece.len() < PIECE_ITEMS && bytes.len() < PIECE_BYTES {
+            let Some(value) = values.next() else { break };
+            let encoded = self.append(&value, &mut bytes);
+            piece.push(value);
+            if let Err(error) = encoded {
+                trouble = Err(error);
+                break;
+            }
+            ends.push(bytes.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let payloads: Vec<&[u8]> = starts
+            .zip(&ends)
+            .map(|(start, &end)| &bytes[start..end])
+            .collect();
+        let mut done = 0;
+        while done < payloads.len() {
+            match self.ring.push(&payloads[done..], wait) {
+                Ok(count) => done += count,
+                Err(refusal) => return (done, Err(PutError::refused(refusal, ()))),
+            }
+        }
+        (done, trouble)
+    }
+
+    fn append(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), PutError<()>> {
+        with_buffer(|buffer| {
+            let payload = codec::encode(value, buffer).map_err(unwritable)?;
+            self.check_length(payload.len())?;
+            bytes.extend_from_slice(payload);
+            Ok(())
+        })
+    }
+
+    fn check_length(&self, need: usize) -> Result<(), PutError<()>> {
+        let capacity = self.capacity_bytes();
+        if need <= capacity {
+            Ok(())
+        } else {
+            Err(PutError::TooLarge {
+                value: (),
+                need,
+                capacity,
+            })
+        }
+    }
+}
+
+/// Getting.
+impl<T: Message> Queue<T> {
+    /// Gets a value, waiting for it as long as it takes.
+    ///
+    /// # Errors
+    /// [`GetError::Closed`] when the queue is closed and empty; [`GetError::Decode`], [`GetError::Damaged`].
+    pub fn get(&self) -> Result<T, GetError> {
+        self.get_waiting(Wait::Forever)
+    }
+
+    /// Gets a value if there is one now.
+    ///
+    /// # Errors
+    /// [`GetError::Empty`]; and those of [`get`](Self::get). If a peer that is stopped holds the queue's lock: [`GetError::Timeout`], after a tenth of a second.
+    pub fn try_get(&self) -> Result<T, GetError> {
+        self.get_waiting(Wait::No)
+    }
+
+    /// Gets a value, waiting for it for `timeout` at most.
+    ///
+    /// # Errors
+    /// [`GetError::Timeout`]; and those of [`get`](Self::get).
+    pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
+        self.get_waiting(within(timeout))
+    }
+
+    /// Gets up to `max` values in one step, waiting for the first as long as it takes. `max` 0 gives none at once.
+    ///
+    /// # Errors
+    /// [`GetManyError::Decode`] with the values that could be decoded; or the errors of [`get`](Self::get).
+    pub fn get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_many_waiting(max, Wait::Forever)
+    }
+
+    /// Gets up to `max` values that are there now, in one step.
+    ///
+    /// # Errors
+    /// As for [`get_many`](Self::get_many); [`GetError::Empty`].
+    pub fn try_get_many(&self, max: usize) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_many_waiting(max, Wait::No)
+    }
+
+    /// Gets up to `max` values in one step, waiting for the first for `timeout` at most.
+    ///
+    /// # Errors
+    /// As for [`get_many`](Self::get_many); [`GetError::Timeout`].
+    pub fn get_many_timeout(
+        &self,
+        max: usize,
+        timeout: Duration,
+    ) -> Result<Vec<T>, GetManyError<T>> {
+        self.get_many_waiting(max, within(timeout))
+    }
+
+    /// All values that come, until the queue is closed and empty; waits for each.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self }
+    }
+
+    /// The values that are there; ends when there is none at the moment.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter { queue: self }
+    }
+
+    fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
+        with_buffer(|buffer| {
+            buffer.clear();
+            let mut taken = None;
+            self.ring.pop(1, wait, |frame| {
+                taken = Some(codec::take::<T>(&frame, buffer))
+            })?;
+            match taken.expect("one message was popped") {
+                Taken::Value(value) => Ok(value),
+                Taken::Bytes(end) => Ok(codec::decode(&buffer[..end])?),
+                Taken::Wrong(error) => Err(error.into()),
+            }
+        })
+    }
+
+    fn get_many_waiting(&self, max: usize, wait: Wait) -> Result<Vec<T>, GetManyError<T>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        with_buffer(|buffer| {
+            buffer.clear();
+            let mut taken = Vec::new();
+            let popped = self.ring.pop(max, wait, |frame| {
+                taken.push(codec::take::<T>(&frame, buffer))
+            });
+            popped.map_err(GetError::from)?;
+            decode_all(taken, buffer)
+        })
+    }
+}
+
+fn decode_all<T: Message>(taken: Vec<Taken<T>>, buffer: &[u8]) -> Result<Vec<T>, GetManyError<T>> {
+    let (mut values, mut errors) = (Vec::with_capacity(taken.len()), Vec::<DecodeError>::new());
+    let mut start = 0;
+    for message in taken {
+        let decoded = match message {
+            Taken::Value(value) => Ok(value),
+            Taken::Wrong(error) => Err(error),
+            Taken::Bytes(end) => codec::decode(&buffer[std::mem::replace(&mut start, end)..end]),
+        };
+        match decoded {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(values)
+    } else {
+        Err(GetManyError::Decode { values, errors })
+    }
+}
+
+fn unwritable(error: postcard::Error) -> PutError<()> {
+    PutError::Encode {
+        value: (),
+        reason: error.to_string(),
+    }
+}
+
+fn within(timeout: Duration) -> Wait {
+    Instant::now()
+        .checked_add(timeout)
+        .map_or(Wait::Forever, Wait::Until)
+}
+
+/// Lends `f` a buffer of this thread's. Code that `f` calls may want one too: it gets another.
+fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    /// A larger buffer is given back to the system: one large message must not cost its memory for ever.
+    const KEPT: usize = 1 << 20;
+    let mut buffer = BUFFER.take();
+    let result = f(&mut buffer);
+    if buffer.capacity() <= KEPT {
+        BUFFER.set(buffer);
+    }
+    result
+}
+
+/// Tells the types of queues apart, for processes of one program.
+fn fingerprint<T>() -> u64 {
+    const START: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let name = std::any::type_name::<T>().bytes();
+    name.fold(START ^ size_of::<T>() as u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
+}
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Self {
+            ring: Arc::clone(&self.ring),
+            message: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = self.ring.shape();
+        let mut fields = f.debug_struct("Queue");
+        fields
+            .field("type", &std::any::type_name::<T>())
+            .field("segment", &self.ring.segment().id());
+        fields
+            .field("capacity", &shape.items)
+            .field("held", &self.ring.span())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Serialize for Queue<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.ring.segment().serialize(serializer)
+    }
+}
+
+impl<'de, T: Message> Deserialize<'de> for Queue<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let segment = Segment::deserialize(deserializer)?;
+        let ring = Ring::attach(segment, fingerprint::<T>(), std::any::type_name::<T>());
+        ring.map(Self::of).map_err(serde::de::Error::custom)
+    }
+}

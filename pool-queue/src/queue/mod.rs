@@ -1,0 +1,28 @@
+//! Queues in shared memory. README.md beside this file is the protocol's page.
+
+#[cfg(not(loom))]
+mod builder;
+#[cfg(not(loom))]
+mod codec;
+mod damage;
+#[cfg(not(loom))]
+mod errors;
+#[cfg(not(loom))]
+mod handle;
+#[cfg(not(loom))]
+mod iter;
+mod protocol;
+#[cfg(not(loom))]
+mod ring;
+mod shape;
+
+#[cfg(not(loom))]
+pub use builder::QueueBuilder;
+#[cfg(not(loom))]
+pub use damage::Damage;
+#[cfg(not(loom))]
+pub use errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, QueueError};
+#[cfg(not(loom))]
+pub use handle::{Message, Queue};
+#[cfg(not(loom))]
+pub use iter::{Iter, TryIter};

@@ -1,0 +1,395 @@
+//! The queue's memory: a ring of bytes under two robust locks.
+
+use super::damage::Damage;
+use super::errors::QueueError;
+use super::protocol::{End, Gate, Protocol, Stock};
+use super::shape::{Position, Shape, Span, UNIT};
+use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
+use pool_shm::{Cells, Segment};
+use std::time::{Duration, Instant};
+
+// Offsets in the segment. Each end's lock and words share a pair of cache lines.
+const MAGIC: usize = 0;
+const TYPE: usize = 8;
+const ITEMS: usize = 16;
+const UNITS: usize = 24;
+const PUT_LOCK: usize = 128;
+const PUT_END: usize = PUT_LOCK + RawMutex::SIZE;
+const GET_LOCK: usize = 256;
+const GET_END: usize = GET_LOCK + RawMutex::SIZE;
+const GATE: usize = 384;
+const DATA: usize = 512;
+
+const MAGIC_WORD: u64 = u64::from_le_bytes(*b"queue-01");
+
+/// How long a `try_` form waits for the lock at most: a peer that holds it is copying a message, or is stopped.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long an operation may wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// Not at all.
+    No,
+    /// Until then.
+    Until(Instant),
+    /// As long as it takes.
+    Forever,
+}
+
+/// Why an operation did nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No room, or no message, and no waiting.
+    NotNow,
+    /// The time is over.
+    Timeout,
+    /// The queue is closed.
+    Closed,
+    /// Something wrote over the queue.
+    Damaged(Damage),
+}
+
+/// The shared memory of a queue, attached and checked.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    segment: Segment,
+    shape: Shape,
+    put_lock: RawMutex,
+    get_lock: RawMutex,
+}
+
+/// A message in the ring, for the holder of the consumers' lock.
+#[derive(Debug)]
+pub(crate) struct Frame<'a> {
+    data: &'a Cells<'a, u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Ring {
+    /// A new, empty ring for messages of the type with this fingerprint.
+    pub(crate) fn create(shape: Shape, kind: u64) -> Result<Self, QueueError> {
+        let segment = Segment::create(DATA + shape.units as usize * UNIT)?;
+        let words = segment.cells::<u64>(0, 4)?;
+        words.set(TYPE / UNIT, kind);
+        words.set(ITEMS / UNIT, u64::from(shape.items));
+        words.set(UNITS / UNIT, u64::from(shape.units));
+        words.set(MAGIC / UNIT, MAGIC_WORD);
+        let put_lock = RawMutex::init(&segment, PUT_LOCK)?;
+        let get_lock = RawMutex::init(&segment, GET_LOCK)?;
+        Ok(Self {
+            segment,
+            shape,
+            put_lock,
+            get_lock,
+        })
+    }
+
+    /// The ring in a segment that came from somewhere.
+    pub(crate) fn attach(
+        segment: Segment,
+        kind: u64,
+        type_name: &'static str,
+    ) -> Result<Self, QueueError> {
+        let words = segment.cells::<u64>(0, 4)?;
+        let [found_kind, items, units] = [TYPE, ITEMS, UNITS].map(|at| words.get(at / UNIT));
+        if words.get(MAGIC / UNIT) != MAGIC_WORD {
+            return Err(QueueError::no_queue(segment.id()));
+        }
+        if found_kind != kind {
+            return Err(QueueError::other_type(type_name));
+        }
+        let room = (segment.len() - DATA) / UNIT;
+        let part = |value: u64| {
+            u32::try_from(value)
+                .ok()
+                .filter(|value| (1..=Shape::MAX).contains(value))
+        };
+        let shape = match (part(items), part(units)) {
+            (Some(items), Some(units)) if units as usize <= room => Shape { items, units },
+            _ => return Err(QueueError::header(items, units, room)),
+        };
+        let put_lock = RawMutex::attach(&segment, PUT_LOCK)?;
+        let get_lock = RawMutex::attach(&segment, GET_LOCK)?;
+        Ok(Self {
+            segment,
+            shape,
+            put_lock,
+            get_lock,
+        })
+    }
+
+    /// Its memory.
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// How much it holds.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Puts as many of `payloads` as there is room for, at least one, in one step; returns how many. Each of them fits the ring.
+    pub(crate) fn push(&self, payloads: &[&[u8]], wait: Wait) -> Result<usize, Refusal> {
+        let Some(first) = payloads.first() else {
+            return Ok(0);
+        };
+        let need = Shape::frame_units(first.len()).unwrap_or(u32::MAX);
+        let protocol = self.protocol();
+        self.wait_for(&protocol.get.moved, wait, |first_look| {
+            if !first_look && !protocol.may_put(need) {
+                return None;
+            }
+            self.push_now(protocol, payloads, wait).transpose()
+        })
+    }
+
+    /// Gets up to `max` messages, at least one, in one step: `take` sees each while the consumers' lock is held and copies it out.
+    pub(crate) fn pop(
+        &self,
+        max: usize,
+        wait: Wait,
+        mut take: impl FnMut(Frame<'_>),
+    ) -> Result<usize, Refusal> {
+        let protocol = self.protocol();
+        self.wait_for(&protocol.put.moved, wait, |_| {
+            if !protocol.may_get() {
+                return None;
+            }
+            self.pop_now(protocol, max, wait, &mut take).transpose()
+        })
+    }
+
+    /// Ends all putting and wakes everybody.
+    pub(crate) fn close(&self) -> Result<(), Refusal> {
+        let protocol = self.protocol();
+        let lock = self.lock(&self.put_lock, Wait::Forever);
+        protocol.close();
+        let outcome = lock.map(drop);
+        self.wake_all();
+        outcome
+    }
+
+    /// Whether it was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.protocol().is_closed()
+    }
+
+    /// What it held at one moment of this call.
+    pub(crate) fn span(&self) -> Result<Span, Refusal> {
+        let protocol = self.protocol();
+        let (head, tail) = match protocol.snapshot() {
+            Some(pair) => pair,
+            None => {
+                let _still = self.lock(&self.get_lock, Wait::Forever)?;
+                protocol
+                    .snapshot()
+                    .expect("the head stands still under its lock")
+            }
+        };
+        self.shape.span(head, tail).map_err(Refusal::Damaged)
+    }
+
+    fn wait_for<R>(
+        &self,
+        event: &EventCount,
+        wait: Wait,
+        mut attempt: impl FnMut(bool) -> Option<Result<R, Refusal>>,
+    ) -> Result<R, Refusal> {
+        if let Some(done) = attempt(true) {
+            return done;
+        }
+        let deadline = match wait {
+            Wait::No => return Err(Refusal::NotNow),
+            Wait::Until(deadline) => Some(deadline),
+            Wait::Forever => None,
+        };
+        event
+            .wait_until(deadline, || attempt(false))
+            .unwrap_or(Err(Refusal::Timeout))
+    }
+
+    fn push_now(
+        &self,
+        protocol: Protocol<'_>,
+        payloads: &[&[u8]],
+        wait: Wait,
+    ) -> Result<Option<usize>, Refusal> {
+        let lock = self.lock(&self.put_lock, wait)?;
+        if protocol.is_closed() {
+            return Err(Refusal::Closed);
+        }
+        let mut tail = protocol.tail();
+        let mut count = 0;
+        for payload in payloads {
+            let units = Shape::frame_units(payload.len()).unwrap_or(u32::MAX);
+            if !protocol.has_room(tail, units)? {
+                break;
+            }
+            self.write(tail, payload);
+            tail = self.shape.advance(tail, units);
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        protocol.publish(tail);
+        drop(lock);
+        protocol
+            .put
+            .moved
+            .notify(u32::try_from(count).unwrap_or(u32::MAX));
+        Ok(Some(count))
+    }
+
+    fn pop_now(
+        &self,
+        protocol: Protocol<'_>,
+        max: usize,
+        wait: Wait,
+        take: &mut impl FnMut(Frame<'_>),
+    ) -> Result<Option<usize>, Refusal> {
+        let lock = self.lock(&self.get_lock, wait)?;
+        let (mut head, mut span) = match protocol.stock()? {
+            Stock::Some(head, span) => (head, span),
+            Stock::Empty => return Ok(None),
+            Stock::Closed => return Err(Refusal::Closed),
+        };
+        let data = self.data();
+        let mut count = 0;
+        while count < max && span.items > 0 {
+            let (frame, units) = self.read(&data, head, span)?;
+            take(frame);
+            head = self.shape.advance(head, units);
+            span = Span {
+                items: span.items - 1,
+                units: span.units - units,
+            };
+            count += 1;
+        }
+        protocol.release(head);
+        drop(lock);
+        protocol.get.moved.notify_all();
+        Ok(Some(count))
+    }
+
+    /// Writes a message behind the published ones.
+    fn write(&self, at: Position, payload: &[u8]) {
+        let data = self.data();
+        let start = self.shape.offset(at) * UNIT;
+        data.write_from(start, &header(payload.len(), at.count).to_ne_bytes());
+        let start = if start + UNIT == data.len() {
+            0
+        } else {
+            start + UNIT
+        };
+        let whole = payload.len().min(data.len() - start);
+        let (first, rest) = payload.split_at(whole);
+        data.write_from(start, first);
+        data.write_from(0, rest);
+    }
+
+    /// The message at `at`, and its units: not more than `span` has.
+    fn read<'a>(
+        &self,
+        data: &'a Cells<'a, u8>,
+        at: Position,
+        span: Span,
+    ) -> Result<(Frame<'a>, u32), Damage> {
+        let start = self.shape.offset(at) * UNIT;
+        let mut word = [0; UNIT];
+        data.read_into(start, &mut word);
+        let word = u64::from_ne_bytes(word);
+        let len = usize::try_from(word & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+        let damage = Damage::frame(word, at.count, span.units);
+        // The last message must end where the tail is, and each of the others must leave a header for those behind it.
+        let behind = span.items - 1;
+        let fits = |units: &u32| match behind {
+            0 => *units == span.units,
+            _ => *units <= span.units.saturating_sub(behind),
+        };
+        let units = Shape::frame_units(len).filter(fits).ok_or(damage)?;
+        if word != header(len, at.count) {
+            return Err(damage);
+        }
+        let start = if start + UNIT == data.len() {
+            0
+        } else {
+            start + UNIT
+        };
+        Ok((Frame { data, start, len }, units))
+    }
+
+    fn lock<'a>(&self, mutex: &'a RawMutex, wait: Wait) -> Result<RawMutexGuard<'a>, Refusal> {
+        let locked = match wait {
+            Wait::Forever => mutex.lock(),
+            Wait::Until(deadline) => mutex.lock_until(deadline),
+            Wait::No => match mutex.try_lock() {
+                Err(LockError::WouldBlock) => mutex.lock_timeout(PATIENCE),
+                locked => locked,
+            },
+        };
+        locked.or_else(|error| match error {
+            LockError::OwnerDied(guard) => {
+                // It may have moved its end without telling anybody, or have been the one that was woken for a message. Its end itself is in order: one store moves it.
+                self.wake_all();
+                Ok(guard)
+            }
+            LockError::Damaged { code } => Err(Refusal::Damaged(Damage::lock(code))),
+            // The lock is never held while other code runs, so what remains is a peer that holds it for long.
+            _ => Err(Refusal::Timeout),
+        })
+    }
+
+    fn wake_all(&self) {
+        let protocol = self.protocol();
+        protocol.put.moved.notify_all();
+        protocol.get.moved.notify_all();
+    }
+
+    fn protocol(&self) -> Protocol<'_> {
+        let end = |at| self.segment.get::<End>(at).expect("lies before the data");
+        Protocol {
+            shape: self.shape,
+            put: end(PUT_END),
+            get: end(GET_END),
+            gate: self
+                .segment
+                .get::<Gate>(GATE)
+                .expect("lies before the data"),
+        }
+    }
+
+    fn data(&self) -> Cells<'_, u8> {
+        let bytes = self.shape.units as usize * UNIT;
+        self.segment
+            .cells(DATA, bytes)
+            .expect("checked when the ring was made or attached")
+    }
+}
+
+impl From<Damage> for Refusal {
+    fn from(damage: Damage) -> Self {
+        Refusal::Damaged(damage)
+    }
+}
+
+impl Frame<'_> {
+    /// Bytes of the message.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies the message to `to`, which is as long.
+    pub(crate) fn copy_to(&self, to: &mut [u8]) {
+        let whole = self.len.min(self.data.len() - self.start);
+        let (first, rest) = to.split_at_mut(whole);
+        self.data.read_into(self.start, first);
+        self.data.read_into(0, rest);
+    }
+}
+
+/// What stands before a message: its length, and its number, which tells it from whatever else may lie there.
+fn header(len: usize, count: u32) -> u64 {
+    u64::from(count) << 32 | len as u64
+}
