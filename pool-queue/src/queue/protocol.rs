@@ -178,5 +178,4 @@ fn load(word: &AtomicU64) -> Position {
 }
 
 #[cfg(all(test, loom))]
-#[path = "model.rs"]
 mod model;

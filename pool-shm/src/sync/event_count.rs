@@ -210,7 +210,6 @@ fn remaining(deadline: Option<Instant>) -> Option<Duration> {
 }
 
 #[cfg(all(test, loom))]
-#[path = "event_count_model.rs"]
 mod model;
 
 #[cfg(all(test, not(loom)))]
