@@ -3,7 +3,7 @@
 use super::{DATA_OFFSET, Layout, Memory, Placed};
 use crate::element::{DType, Element};
 use crate::error::{Kind, ShmError};
-use crate::segment::{FrozenSegment, Segment, SegmentHandle};
+use crate::segment::SegmentHandle;
 use ndarray::Dimension;
 use serde::{Deserialize, Serialize};
 use std::any::type_name;
@@ -37,18 +37,14 @@ impl Description {
         }
     }
 
-    /// Maps the segment and checks everything. Writable segments are got by
-    /// `map`.
+    /// Checks everything and has the segment mapped by `map`, which is told
+    /// whether it is said to be frozen.
     pub(crate) fn place<T: Element, D: Dimension>(
         &self,
-        map: impl FnOnce(&SegmentHandle) -> Result<Segment, ShmError>,
+        map: impl FnOnce(&SegmentHandle, bool) -> Result<Memory, ShmError>,
     ) -> Result<Placed<T, D>, ShmError> {
         let layout = self.layout::<T, D>()?;
-        let memory = if self.frozen {
-            Memory::Frozen(FrozenSegment::attach(&self.segment)?)
-        } else {
-            Memory::Writable(map(&self.segment)?)
-        };
+        let memory = map(&self.segment, self.frozen)?;
         Placed::new(memory, layout)
     }
 

@@ -4,6 +4,7 @@ use super::{Description, Layout, Memory, Placed};
 use crate::element::{Element, Real};
 use crate::error::{Kind, ShmError};
 use crate::lease::{AxisChunks, Tiles};
+use crate::segment::FrozenSegment;
 use crate::transfer;
 use ndarray::{ArrayView, Axis, Dimension, IntoDimension};
 use num_complex::Complex;
@@ -151,12 +152,12 @@ impl<'de, T: Element, D: Dimension> Deserialize<'de> for FrozenArray<T, D> {
 fn attach<T: Element, D: Dimension>(
     description: &Description,
 ) -> Result<FrozenArray<T, D>, ShmError> {
-    let placed = description.place(|handle| {
-        Err(Kind::NotFrozen {
-            id: handle.id().to_string(),
+    let placed = description.place(|handle, frozen| {
+        if frozen {
+            return Ok(Memory::Frozen(FrozenSegment::attach(handle)?));
         }
-        .into())
+        let id = handle.id().to_string();
+        Err(Kind::NotFrozen { id }.into())
     })?;
-    debug_assert!(matches!(placed.memory(), Memory::Frozen(_)));
     Ok(FrozenArray { placed })
 }

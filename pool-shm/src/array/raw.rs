@@ -148,10 +148,12 @@ impl<'de, T: Element, D: Dimension> Deserialize<'de> for RawArray<T, D> {
 }
 
 fn attach<T: Element, D: Dimension>(description: &Description) -> Result<RawArray<T, D>, ShmError> {
-    let placed = description.place(Segment::attach)?;
-    if let Memory::Frozen(segment) = placed.memory() {
-        let id = segment.file().id().to_string();
-        return Err(Kind::Frozen { id }.into());
-    }
+    let placed = description.place(|handle, frozen| {
+        if !frozen {
+            return Ok(Memory::Writable(Segment::attach(handle)?));
+        }
+        let id = handle.id().to_string();
+        Err(Kind::Frozen { id }.into())
+    })?;
     Ok(RawArray { placed })
 }

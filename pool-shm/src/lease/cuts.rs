@@ -38,7 +38,9 @@ impl CutPlan {
             }
             .into());
         }
-        let placed = self.array.place(|handle| cache.map(handle))?;
+        let placed = self
+            .array
+            .place(|handle, frozen| cache.map(handle, frozen))?;
         AttachedCut::new(placed, &self.cut)
     }
 }

@@ -82,6 +82,12 @@ impl SegmentFile {
         Ok(file)
     }
 
+    /// Whether the process that made `handle` still keeps the segment for it.
+    pub(crate) fn is_kept(handle: &SegmentHandle) -> bool {
+        sys::identify_peer(handle.pid, handle.fd)
+            .is_ok_and(|found| check_identity(handle, found).is_ok())
+    }
+
     /// Checks that `handle` means this file.
     pub(crate) fn check(&self, handle: &SegmentHandle) -> Result<(), ShmError> {
         check_identity(
