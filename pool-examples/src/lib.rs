@@ -2,10 +2,14 @@
 //!
 //! The programs themselves stand in `src/bin`, each short enough to be read in one go. Start with `populate`.
 
+pub mod args;
 pub mod failure;
 pub mod leftovers;
+pub mod memory;
 pub mod picture;
 pub mod process;
+pub mod progress;
+pub mod spectrum;
 mod sys;
 pub mod table;
 pub mod transform;

@@ -73,17 +73,22 @@ pub(crate) fn commands_are_checked(readme: &str, ci: &str) -> Vec<Violation> {
 }
 
 /// Both implementations of a `sys` module offer the same functions.
-pub(crate) fn sys_modules_agree(linux: &[&Source], unsupported: &[&Source]) -> Vec<Violation> {
+pub(crate) fn sys_modules_agree(
+    folder: &str,
+    linux: &[&Source],
+    unsupported: &[&Source],
+) -> Vec<Violation> {
     let (left, right) = (visible_functions(linux), visible_functions(unsupported));
-    let path = unsupported
-        .first()
-        .map_or("sys/unsupported.rs", |source| source.path.as_str());
-    let missing = left
-        .difference(&right)
-        .map(|name| Violation(format!("{path}: lacks `{name}`, which linux has")));
-    let extra = right
-        .difference(&left)
-        .map(|name| Violation(format!("{path}: has `{name}`, which linux lacks")));
+    let missing = left.difference(&right).map(|name| {
+        Violation(format!(
+            "{folder}unsupported: lacks `{name}`, which linux has"
+        ))
+    });
+    let extra = right.difference(&left).map(|name| {
+        Violation(format!(
+            "{folder}unsupported: has `{name}`, which linux lacks"
+        ))
+    });
     missing.chain(extra).collect()
 }
 
@@ -225,8 +230,14 @@ mod tests {
             "pool-x/src/sys/unsupported.rs",
             "pub(crate) fn close() {}\n",
         );
-        assert_eq!(sys_modules_agree(&[&linux], &[&same]), []);
-        assert_eq!(sys_modules_agree(&[&linux], &[&other]).len(), 2);
+        assert_eq!(
+            sys_modules_agree("pool-x/src/sys/", &[&linux], &[&same]),
+            []
+        );
+        assert_eq!(
+            sys_modules_agree("pool-x/src/sys/", &[&linux], &[&other]).len(),
+            2
+        );
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! Populates a shared matrix by blocks: each task gets a block of rows, owned while it runs, and fills it with the number of its first row.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, ValueEnum};
+use ndarray::{Axis, Ix2};
+use num_complex::Complex64;
+use pool_core::{Pool, WorkerInfo};
+use pool_examples::args::StartMethod;
+use pool_examples::failure::{self, Failure};
+use pool_examples::progress::{Counter, CounterHandle, Progress};
+use pool_examples::table;
+use pool_shm::{BlockMut, Element, SharedArray, ShmError};
+use serde::{Deserialize, Serialize};
+
+/// Populates a shared matrix by blocks in worker processes.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// Rows of the matrix
+    #[arg(long, default_value = "2000")]
+    rows: usize,
+    /// Columns of the matrix
+    #[arg(long, default_value = "10")]
+    cols: usize,
+    /// Rows of a block; the last block may have fewer
+    #[arg(long, default_value = "100")]
+    block: NonZeroUsize,
+    /// Worker processes
+    #[arg(long, default_value = "4")]
+    workers: NonZeroUsize,
+    /// Type of the elements
+    #[arg(long, value_enum, default_value_t = DType::F64)]
+    dtype: DType,
+    /// How workers are started
+    #[arg(long, value_enum, default_value_t)]
+    start_method: StartMethod,
+    /// How often the matrix is populated
+    #[arg(long, default_value = "1")]
+    repeat: NonZeroUsize,
+    /// Milliseconds of pretended computing for each block: filling alone ends before a second worker has woken up
+    #[arg(long, default_value = "1")]
+    work: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DType {
+    /// Floating point, 8 bytes
+    F64,
+    /// Complex floating point, 16 bytes
+    Complex128,
+}
+
+/// What one task did.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Done {
+    worker: usize,
+    rows: usize,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    failure::run(|out| match args.dtype {
+        DType::F64 => program::<f64>(&args, "f64", out),
+        DType::Complex128 => program::<Complex64>(&args, "complex128", out),
+    })
+}
+
+/// What each worker holds.
+struct State {
+    counter: Counter,
+    work: Duration,
+}
+
+/// Runs in each worker before its first task; what it returns is the worker's state.
+fn initialize((counter, work): (CounterHandle, Duration)) -> Result<State, ShmError> {
+    let counter = counter.open()?;
+    Ok(State { counter, work })
+}
+
+/// The task. It owns its block while it runs, so it needs no lock and no `unsafe`.
+fn populate<T: Element + From<f64>>(state: &mut State, mut block: BlockMut<'_, T, Ix2>) -> Done {
+    let offset = block.start();
+    block.view_mut().fill(T::from(offset as f64));
+    pretend_to_compute(state.work);
+    state.counter.add(1);
+    Done {
+        worker: pool_core::current().map_or(0, |current| current.worker_id()),
+        rows: block.range().len(),
+    }
+}
+
+/// Keeps the processor busy.
+fn pretend_to_compute(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+fn program<T: Element + From<f64> + std::fmt::Display>(
+    args: &Args,
+    dtype: &str,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Args {
+        rows,
+        cols,
+        block,
+        workers,
+        start_method,
+        ..
+    } = args;
+    let mut matrix = SharedArray::<T, Ix2>::zeros((*rows, *cols))?;
+    let blocks = rows.div_ceil(block.get()) * args.repeat.get();
+    let progress = Progress::start(blocks as u64)?;
+    let pool = Pool::builder()
+        .workers(workers.get())
+        .start_method((*start_method).into())
+        .try_initializer(
+            initialize,
+            (progress.counter(), Duration::from_millis(args.work)),
+        )
+        .build()?;
+    writeln!(
+        out,
+        "{rows} x {cols} {dtype} by blocks of {block} rows, {workers} workers ({start_method})"
+    )?;
+    out.flush()?;
+
+    let mut done = Vec::new();
+    for _ in 0..args.repeat.get() {
+        done.extend(pool.map_blocks(populate::<T>, matrix.axis_chunks_mut(Axis(0), block.get()))?);
+    }
+    drop(progress);
+
+    writeln!(out, "\n{}\n", matrix.view())?;
+    writeln!(out, "{}", report(&pool.workers(), &done))?;
+    Ok(())
+}
+
+/// Who did what.
+fn report(workers: &[WorkerInfo], done: &[Done]) -> comfy_table::Table {
+    let mut report = table::new(&["worker", "pid", "blocks", "rows", "CPU time", "memory"]);
+    for worker in workers {
+        let own = done.iter().filter(|done| done.worker == worker.id);
+        report.add_row([
+            worker.id.to_string(),
+            worker.pid.to_string(),
+            own.clone().count().to_string(),
+            own.map(|done| done.rows).sum::<usize>().to_string(),
+            table::time(worker.cpu_time),
+            table::bytes(worker.private),
+        ]);
+    }
+    report
+}

@@ -1,0 +1,13 @@
+//! Every program is run as a user runs it, and what it prints is checked.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, its helpers too"
+)]
+
+mod complex;
+mod populate;
+mod run;
+mod scope;
+mod spectrogram;
+mod weighted_sum;
