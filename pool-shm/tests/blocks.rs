@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use ndarray::{Array2, Axis, Ix1, Ix2, ShapeBuilder, array};
+use ndarray::{Array2, Axis, Ix1, Ix2, IxDyn, ShapeBuilder, array};
+use num_complex::Complex;
 use pool_shm::{
     AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, LeaseCache, Lessee, RawArray, SegmentId,
     SharedArray, ShmError, Tiles, TilesMut,
@@ -115,6 +116,43 @@ fn several_arrays_are_cut_alike() {
         }
     });
     assert_eq!(out.view().column(1), source.view().mapv(|x| 2.0 * x));
+}
+
+#[test]
+fn six_arrays_of_any_kind() {
+    let mut a = SharedArray::<u8, _>::zeros(IxDyn(&[6, 2])).unwrap();
+    let mut b = SharedArray::<f32, _>::zeros((2, 6).f()).unwrap();
+    let c = SharedArray::from_shape_fn(6, |i| i as u8).unwrap();
+    let d = SharedArray::from_elem((6, 1, 1), 1_i64)
+        .unwrap()
+        .freeze()
+        .unwrap();
+    let e = SharedArray::<f64, _>::zeros((3, 4)).unwrap();
+    let f = SharedArray::<f64, _>::zeros((4, 3)).unwrap().into_complex();
+    assert!(f.unwrap_err().is_invalid_shape());
+    let mut g = SharedArray::<f64, _>::zeros(12)
+        .unwrap()
+        .into_complex()
+        .unwrap();
+    let cut = (
+        a.axis_chunks_mut(Axis(0), 2),
+        b.axis_chunks_mut(Axis(1), 2),
+        c.axis_chunks(Axis(0), 2),
+        d.axis_chunks(Axis(0), 2),
+        e.tiles((1, 4)),
+        g.tiles_mut(2),
+    );
+    lend(&cut, |(mut a, mut b, c, d, e, mut g)| {
+        a.view_mut().fill(c.view()[1]);
+        b.view_mut().fill(d.view().len() as f32);
+        g.view_mut().fill(Complex::new(e.start() as f64, 0.0));
+    });
+    assert_eq!(
+        a.view().iter().copied().collect::<Vec<_>>(),
+        [1, 1, 1, 1, 3, 3, 3, 3, 5, 5, 5, 5]
+    );
+    assert!(b.view().iter().all(|&x| x == 2.0));
+    assert_eq!(g.view()[5].re, 2.0);
 }
 
 fn refused<B: Blocks>(blocks: &B) -> ShmError {

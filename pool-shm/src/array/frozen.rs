@@ -1,10 +1,9 @@
 //! The array that nobody can write any more.
 
-use super::{Description, Layout, Memory, Placed};
+use super::{Description, Layout, Placed};
 use crate::element::{Element, Real};
 use crate::error::{Kind, ShmError};
-use crate::lease::{AxisChunks, Tiles};
-use crate::segment::FrozenSegment;
+use crate::lease::{self, AxisChunks, Tiles};
 use crate::transfer;
 use ndarray::{ArrayView, Axis, Dimension, IntoDimension};
 use num_complex::Complex;
@@ -154,7 +153,7 @@ fn attach<T: Element, D: Dimension>(
 ) -> Result<FrozenArray<T, D>, ShmError> {
     let placed = description.place(|handle, frozen| {
         if frozen {
-            return Ok(Memory::Frozen(FrozenSegment::attach(handle)?));
+            return lease::attach(handle, true);
         }
         let id = handle.id().to_string();
         Err(Kind::NotFrozen { id }.into())

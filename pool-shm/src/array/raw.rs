@@ -1,10 +1,9 @@
 //! The array that everyone may write, as in Python.
 
-use super::{Description, Memory, Placed, SharedArray};
+use super::{Description, Placed, SharedArray};
 use crate::element::Element;
 use crate::error::{Kind, ShmError};
-use crate::lease::{AxisChunks, AxisChunksMut, Tiles, TilesMut};
-use crate::segment::Segment;
+use crate::lease::{self, AxisChunks, AxisChunksMut, Tiles, TilesMut};
 use crate::transfer;
 use ndarray::{ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -150,7 +149,7 @@ impl<'de, T: Element, D: Dimension> Deserialize<'de> for RawArray<T, D> {
 fn attach<T: Element, D: Dimension>(description: &Description) -> Result<RawArray<T, D>, ShmError> {
     let placed = description.place(|handle, frozen| {
         if !frozen {
-            return Ok(Memory::Writable(Segment::attach(handle)?));
+            return lease::attach(handle, false);
         }
         let id = handle.id().to_string();
         Err(Kind::Frozen { id }.into())

@@ -3,6 +3,7 @@
 use crate::array::Memory;
 use crate::error::ShmError;
 use crate::segment::{FrozenSegment, Segment, SegmentFile, SegmentHandle, SegmentId};
+use std::cell::RefCell;
 
 /// How many segments are kept.
 const KEPT: usize = 8;
@@ -12,9 +13,9 @@ const KEPT: usize = 8;
 ///
 /// Mapping afresh costs a page fault per page: a fill of pages that are there
 /// but newly mapped runs at a quarter of the speed. What is kept holds no
-/// memory for long: the owner of an array takes the memory out when it drops
-/// it, and a frozen array is let go at the next job after the lender has
-/// dropped it.
+/// memory for long: the owner of a [`SharedArray`](crate::SharedArray) takes
+/// the memory out when it drops the array, and anything that its process has
+/// closed is let go when the next segment is mapped.
 #[derive(Debug, Default)]
 pub struct LeaseCache {
     /// The one used last stands last.
@@ -46,41 +47,94 @@ impl LeaseCache {
         self.kept.retain(|kept| kept.handle.id() != id);
     }
 
+    /// Runs `f`; whatever is deserialised in it by this thread, frozen and raw
+    /// arrays and segments, is kept like what is lent, and found again.
+    ///
+    /// A worker decodes the arguments of its tasks in it, so that an array
+    /// that is an argument of every task is mapped once.
+    ///
+    /// ```
+    /// use ndarray::Ix1;
+    /// use pool_shm::{FrozenArray, LeaseCache, SharedArray};
+    ///
+    /// let array = SharedArray::from_elem(10, 1.0)?.freeze()?;
+    /// let message = postcard::to_allocvec(&array)?;
+    /// let mut cache = LeaseCache::default();
+    /// for _task in 0..3 {
+    ///     let array: FrozenArray<f64, Ix1> = cache.scope(|| postcard::from_bytes(&message))?;
+    ///     assert_eq!(array.view().sum(), 10.0);
+    /// }
+    /// assert!(!cache.is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn scope<R>(&mut self, f: impl FnOnce() -> R) -> R {
+        let outer = CURRENT.replace(Some(std::mem::take(self)));
+        let _back = Back { cache: self, outer };
+        f()
+    }
+
     /// The segment that `handle` names, kept or newly mapped: for reading if
     /// it is said to be `frozen`, for writing otherwise.
     pub(super) fn map(&mut self, handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
-        let memory = match self.take(handle, frozen) {
-            Some(memory) => memory,
-            None => attach(handle, frozen)?,
+        let kept = match self.take(handle, frozen) {
+            Some(kept) => kept,
+            None => self.add(handle, frozen)?,
         };
-        memory.file().check(handle)?;
-        self.drop_what_the_lender_dropped();
-        if self.kept.len() >= KEPT {
-            self.kept.remove(0);
-        }
-        self.kept.push(Kept {
-            memory: memory.clone(),
-            handle: handle.clone(),
-        });
+        kept.memory.file().check(handle)?;
+        let memory = kept.memory.clone();
+        self.kept.push(kept);
         Ok(memory)
     }
 
-    fn take(&mut self, handle: &SegmentHandle, frozen: bool) -> Option<Memory> {
+    fn take(&mut self, handle: &SegmentHandle, frozen: bool) -> Option<Kept> {
         let same =
             |kept: &Kept| kept.handle.id() == handle.id() && kept.memory.is_frozen() == frozen;
         let at = self.kept.iter().position(same)?;
-        Some(self.kept.remove(at).memory)
+        Some(self.kept.remove(at))
     }
 
-    /// Memory that is sealed cannot be taken out of a file, so it must be
-    /// unmapped to be free.
-    fn drop_what_the_lender_dropped(&mut self) {
-        self.kept
-            .retain(|kept| !kept.memory.is_frozen() || SegmentFile::is_kept(&kept.handle));
+    /// Maps a segment and makes room for it.
+    fn add(&mut self, handle: &SegmentHandle, frozen: bool) -> Result<Kept, ShmError> {
+        let memory = map(handle, frozen)?;
+        self.kept.retain(|kept| SegmentFile::is_kept(&kept.handle));
+        if self.kept.len() >= KEPT {
+            self.kept.remove(0);
+        }
+        Ok(Kept {
+            memory,
+            handle: handle.clone(),
+        })
     }
 }
 
-fn attach(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
+thread_local! {
+    /// The cache of the scope that this thread is in.
+    static CURRENT: RefCell<Option<LeaseCache>> = const { RefCell::new(None) };
+}
+
+/// Ends a scope, also when what runs in it panics.
+struct Back<'a> {
+    cache: &'a mut LeaseCache,
+    outer: Option<LeaseCache>,
+}
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        let inner = CURRENT.replace(self.outer.take());
+        *self.cache = inner.unwrap_or_default();
+    }
+}
+
+/// The segment that a deserialised `handle` names, through the cache of the
+/// scope that this thread is in, if it is in one.
+pub(crate) fn attach(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
+    CURRENT.with_borrow_mut(|cache| match cache {
+        Some(cache) => cache.map(handle, frozen),
+        None => map(handle, frozen),
+    })
+}
+
+fn map(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
     Ok(if frozen {
         Memory::Frozen(FrozenSegment::attach(handle)?)
     } else {
@@ -91,7 +145,7 @@ fn attach(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AxisChunks, Blocks, SharedArray};
+    use crate::{AxisChunks, Blocks, FrozenArray, SharedArray};
     use ndarray::{Axis, Ix1};
 
     #[test]
@@ -114,22 +168,41 @@ mod tests {
     }
 
     #[test]
-    fn frozen_arrays_are_kept_as_long_as_the_lender_has_them() {
+    fn what_the_lender_has_closed_goes_when_something_new_comes() {
         type Rows<'a> = AxisChunks<'a, f64, Ix1>;
         let mut cache = LeaseCache::default();
         let frozen = || SharedArray::<f64, _>::zeros(9).unwrap().freeze().unwrap();
-        let (first, second) = (frozen(), frozen());
-        let mut lend = |array: &crate::FrozenArray<f64, Ix1>| {
+        let [first, second, third] = [(); 3].map(|()| frozen());
+        let lend = |cache: &mut LeaseCache, array: &FrozenArray<f64, Ix1>| {
             let plan = array.axis_chunks(Axis(0), 2).plan().unwrap().1;
-            Rows::attach(&plan, &mut cache).unwrap();
+            Rows::attach(&plan, cache).unwrap();
             cache.kept.len()
         };
-        assert_eq!((lend(&first), lend(&first), lend(&second)), (1, 1, 2));
+        let counts = [&first, &first, &second].map(|array| lend(&mut cache, array));
+        assert_eq!(counts, [1, 1, 2]);
         // In one process the cache itself would keep the descriptor; a lender
         // that has gone is one whose handle leads nowhere.
         cache.kept[0].handle.fd = 1_000_000;
-        let plan = second.axis_chunks(Axis(0), 2).plan().unwrap().1;
-        Rows::attach(&plan, &mut cache).unwrap();
-        assert_eq!(cache.kept.len(), 1);
+        assert_eq!(lend(&mut cache, &third), 2);
+    }
+
+    #[test]
+    fn a_scope_keeps_what_is_deserialised_in_it() {
+        let array = SharedArray::from_elem(9, 2.0).unwrap().freeze().unwrap();
+        let message = postcard::to_allocvec(&array).unwrap();
+        let read = || postcard::from_bytes::<FrozenArray<f64, Ix1>>(&message);
+        let (mut cache, mut inner) = (LeaseCache::default(), LeaseCache::default());
+        cache.scope(|| inner.scope(|| read().unwrap()));
+        assert!(cache.is_empty() && !inner.is_empty());
+        inner.clear();
+        assert!(cache.scope(read).is_ok());
+        drop(array);
+        // Only the cache has it now.
+        assert!(read().is_ok());
+        cache.clear();
+        assert!(read().is_err());
+        let panics = || cache.scope(|| panic!("on purpose"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).is_err());
+        assert!(CURRENT.with_borrow(Option::is_none));
     }
 }

@@ -181,6 +181,27 @@ macro_rules! cuts {
 cuts! {
     /// An array lent in blocks along an axis, for writing: see
     /// [`SharedArray::axis_chunks_mut`](crate::SharedArray::axis_chunks_mut).
+    ///
+    /// The array cannot be used while it is lent:
+    ///
+    /// ```compile_fail,E0502
+    /// # use {ndarray::Axis, pool_shm::SharedArray};
+    /// let mut array = SharedArray::<f64, _>::zeros(10).unwrap();
+    /// let lent = array.axis_chunks_mut(Axis(0), 2);
+    /// println!("{}", array.view());
+    /// drop(lent);
+    /// ```
+    ///
+    /// Nor can what is lent outlive it:
+    ///
+    /// ```compile_fail,E0597
+    /// # use {ndarray::Axis, pool_shm::SharedArray};
+    /// let lent = {
+    ///     let mut array = SharedArray::<f64, _>::zeros(10).unwrap();
+    ///     array.axis_chunks_mut(Axis(0), 2)
+    /// };
+    /// drop(lent);
+    /// ```
     AxisChunksMut: BlockMut, true;
     /// An array lent in blocks along an axis, for reading: see
     /// [`SharedArray::axis_chunks`](crate::SharedArray::axis_chunks).

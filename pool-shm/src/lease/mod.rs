@@ -11,5 +11,6 @@ mod tuples;
 pub use block::{Block, BlockMut};
 pub use blocks::Blocks;
 pub use cache::LeaseCache;
+pub(crate) use cache::attach;
 pub use cuts::{AttachedCut, AxisChunks, AxisChunksMut, CutPlan, Tiles, TilesMut};
 pub use lessee::{LentSegment, Lessee};

@@ -2,9 +2,10 @@
 
 use super::registry::Registry;
 use super::{SegmentFile, SegmentHandle, SegmentId};
+use crate::array::Memory;
 use crate::cells::Cells;
 use crate::error::{Kind, ShmError, mapping};
-use crate::lease::Lessee;
+use crate::lease::{self, Lessee};
 use crate::shared::Shared;
 use crate::transfer;
 use memmap2::{MmapOptions, MmapRaw};
@@ -252,7 +253,10 @@ impl Serialize for Segment {
 impl<'de> Deserialize<'de> for Segment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let handle = SegmentHandle::deserialize(deserializer)?;
-        Segment::attach(&handle).map_err(ShmError::into_serde)
+        match lease::attach(&handle, false).map_err(ShmError::into_serde)? {
+            Memory::Writable(segment) => Ok(segment),
+            Memory::Frozen(_) => unreachable!("it was asked for writing"),
+        }
     }
 }
 
