@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fmt, fs, io};
 
-use crate::process::{self, Process, Status};
+use crate::process::{self, Process, State, Status};
 
 /// Ends a deadlock; nothing that works comes near it.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -86,7 +86,7 @@ impl Leftovers {
         let unreaped = self
             .new_processes()?
             .into_iter()
-            .filter(|process| process.is_zombie && process.parent == ours);
+            .filter(|process| process.state == State::Ended && process.parent == ours);
         staying.extend(unreaped);
         Ok(Growth {
             processes: staying,
@@ -122,7 +122,7 @@ impl Leftovers {
 impl fmt::Display for Growth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for process in &self.processes {
-            let state = if process.is_zombie {
+            let state = if process.state == State::Ended {
                 "ended, never waited for"
             } else {
                 "alive"
@@ -159,7 +159,7 @@ fn family() -> io::Result<Vec<Status>> {
 }
 
 fn has_ended(process: Status) -> io::Result<bool> {
-    if process.is_zombie {
+    if process.state == State::Ended {
         return Ok(true);
     }
     match Process::open(process) {

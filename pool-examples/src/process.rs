@@ -18,8 +18,21 @@ pub struct Status {
     pub group: u32,
     /// When it started, in clock ticks since boot; with `pid` it names a process for ever.
     pub started: u64,
-    /// It has ended and its parent has not asked for its exit status yet.
-    pub is_zombie: bool,
+    /// What it does.
+    pub state: State,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It computes, or would if it had a processor.
+    Running,
+    /// It waits for something.
+    Waiting,
+    /// It is stopped by a signal or a debugger.
+    Stopped,
+    /// It has ended, and its parent has not asked for its exit status yet.
+    Ended,
 }
 
 impl Status {
@@ -45,7 +58,12 @@ impl Status {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         Some(Self {
             pid: pid.parse().ok()?,
-            is_zombie: matches!(*fields.first()?, "Z" | "X"),
+            state: match *fields.first()? {
+                "R" => State::Running,
+                "T" | "t" => State::Stopped,
+                "Z" | "X" => State::Ended,
+                _ => State::Waiting,
+            },
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
@@ -179,7 +197,7 @@ mod tests {
                 parent: 7,
                 group: 5,
                 started: 9876,
-                is_zombie: false
+                state: State::Waiting
             }
         );
         assert!(Status::parse("42 (a) Z 7").is_none());
@@ -193,7 +211,7 @@ mod tests {
             parent,
             group: 1,
             started: 1,
-            is_zombie: false,
+            state: State::Waiting,
         };
         let processes = [
             process(2, 1),
@@ -228,7 +246,7 @@ mod tests {
         assert!(!process.wait(Duration::ZERO).unwrap());
         process.kill().unwrap();
         assert!(process.wait(LIMIT).unwrap());
-        assert!(Status::of(child.id()).unwrap().is_zombie);
+        assert_eq!(Status::of(child.id()).unwrap().state, State::Ended);
         child.wait().unwrap();
         assert_eq!(
             Process::open(status).unwrap_err().kind(),

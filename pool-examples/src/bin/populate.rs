@@ -41,6 +41,9 @@ struct Args {
     /// How often the matrix is populated
     #[arg(long, default_value = "1")]
     repeat: NonZeroUsize,
+    /// How often a block is begun again after its worker died
+    #[arg(long, default_value = "3")]
+    retries: u32,
     /// Milliseconds of pretended computing for each block: filling alone ends before a second worker has woken up
     #[arg(long, default_value = "1")]
     work: u64,
@@ -54,10 +57,17 @@ enum DType {
     Complex128,
 }
 
-/// What one task did.
+/// What one task did: its worker, and how many rows its block had.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Done {
     worker: usize,
+    rows: usize,
+}
+
+/// What one worker did.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    blocks: usize,
     rows: usize,
 }
 
@@ -115,7 +125,7 @@ fn program<T: Element + From<f64> + std::fmt::Display>(
         ..
     } = args;
     let mut matrix = SharedArray::<T, Ix2>::zeros((*rows, *cols))?;
-    let blocks = rows.div_ceil(block.get()) * args.repeat.get();
+    let blocks = rows.div_ceil(block.get()).saturating_mul(args.repeat.get());
     let progress = Progress::start(blocks as u64)?;
     let pool = Pool::builder()
         .workers(workers.get())
@@ -131,27 +141,31 @@ fn program<T: Element + From<f64> + std::fmt::Display>(
     )?;
     out.flush()?;
 
-    let mut done = Vec::new();
+    let mut shares = vec![Share::default(); workers.get()];
     for _ in 0..args.repeat.get() {
-        done.extend(pool.map_blocks(populate::<T>, matrix.axis_chunks_mut(Axis(0), block.get()))?);
+        // Filling a block again gives the same, so a block whose worker died may simply be filled by another.
+        let job = pool.job(populate::<T>).retries(args.retries);
+        for done in job.map_blocks(matrix.axis_chunks_mut(Axis(0), block.get()))? {
+            shares[done.worker].blocks += 1;
+            shares[done.worker].rows += done.rows;
+        }
     }
     drop(progress);
 
     writeln!(out, "\n{}\n", matrix.view())?;
-    writeln!(out, "{}", report(&pool.workers(), &done))?;
+    writeln!(out, "{}", report(&pool.workers(), &shares))?;
     Ok(())
 }
 
 /// Who did what.
-fn report(workers: &[WorkerInfo], done: &[Done]) -> comfy_table::Table {
+fn report(workers: &[WorkerInfo], shares: &[Share]) -> comfy_table::Table {
     let mut report = table::new(&["worker", "pid", "blocks", "rows", "CPU time", "memory"]);
-    for worker in workers {
-        let own = done.iter().filter(|done| done.worker == worker.id);
+    for (worker, share) in workers.iter().zip(shares) {
         report.add_row([
             worker.id.to_string(),
             worker.pid.to_string(),
-            own.clone().count().to_string(),
-            own.map(|done| done.rows).sum::<usize>().to_string(),
+            share.blocks.to_string(),
+            share.rows.to_string(),
             table::time(worker.cpu_time),
             table::bytes(worker.private),
         ]);

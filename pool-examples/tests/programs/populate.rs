@@ -171,6 +171,7 @@ fn the_help_names_every_option() {
             "--start-method",
             "--repeat",
             "--work",
+            "--retries",
         ],
     );
 }
