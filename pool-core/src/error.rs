@@ -205,7 +205,7 @@ pub(crate) enum PoolErrorKind {
     ForeignTask { task: &'static str },
     #[error("a worker cannot make a pool before it is ready: its initializer has to return first")]
     NotEntered,
-    #[error("{what} takes {bytes} bytes, more than the pool's memory for messages holds")]
+    #[error("{what} takes {bytes} bytes, more than there is room for: run the call in parts")]
     TooLarge { what: &'static str, bytes: usize },
     #[error(transparent)]
     Memory(#[from] pool_shm::ShmError),

@@ -1,9 +1,10 @@
-//! Results that are written in place: plain numbers, known by their type, copied as bytes.
+//! Results that are written in place: plain numbers, known by their type, stored by atomic words of their own size.
 
 use std::any::TypeId;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use num_complex::{Complex32, Complex64};
-use pool_shm::{Cells, Segment, ShmError};
+use pool_shm::{Segment, ShmError};
 
 /// Whether `R` is a number of which every bit pattern is a value, without padding.
 fn is_plain<R: 'static>() -> bool {
@@ -36,23 +37,32 @@ pub(crate) fn size<R: 'static>() -> Option<usize> {
     is_plain::<R>().then_some(size_of::<R>())
 }
 
-/// Where the results of a job are.
+/// Where the results of a job are, as words of the results' size.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Results<'a> {
-    bytes: Cells<'a, u8>,
+pub(crate) enum Results<'a> {
+    Nothing(usize),
+    Bytes(&'a [AtomicU8]),
+    Halves(&'a [AtomicU16]),
+    Words(&'a [AtomicU32]),
+    Doubles(&'a [AtomicU64]),
+    Quads(&'a [[AtomicU64; 2]]),
 }
 
 impl<'a> Results<'a> {
-    /// The results at `offset`: `count` of `size` bytes each.
+    /// The results at `offset`: `count` of `size` bytes each. No number has another size than these.
     pub(crate) fn new(
         segment: &'a Segment,
         offset: usize,
         count: usize,
         size: usize,
     ) -> Result<Self, ShmError> {
-        let len = count.saturating_mul(size);
-        Ok(Results {
-            bytes: segment.cells(if len == 0 { 0 } else { offset }, len)?,
+        Ok(match size {
+            1 => Results::Bytes(segment.slice(offset, count)?),
+            2 => Results::Halves(segment.slice(offset, count)?),
+            4 => Results::Words(segment.slice(offset, count)?),
+            8 => Results::Doubles(segment.slice(offset, count)?),
+            16 => Results::Quads(segment.slice(offset, count)?),
+            _ => Results::Nothing(count),
         })
     }
 
@@ -60,54 +70,127 @@ impl<'a> Results<'a> {
     ///
     /// # Panics
     ///
-    /// If `R` is not plain, or there is no such place.
+    /// If `R` is not a number of the words' size, or there is no such place.
     #[inline]
     pub(crate) fn set<R: 'static>(&self, index: usize, result: R) {
-        assert!(is_plain::<R>(), "only plain results are written in place");
-        let start = std::ptr::from_ref(&result).cast::<u8>();
-        // SAFETY: `R` is one of the numbers above: all of its bytes are initialised, and they live until the end of this call.
-        let bytes = unsafe { std::slice::from_raw_parts(start, size_of::<R>()) };
-        self.bytes.write_from(index * size_of::<R>(), bytes);
+        const RELAXED: Ordering = Ordering::Relaxed; // published with the chunk's word
+        match *self {
+            Results::Nothing(count) => assert!(size_of::<R>() == 0 && index < count),
+            Results::Bytes(words) => words[index].store(bits(result), RELAXED),
+            Results::Halves(words) => words[index].store(bits(result), RELAXED),
+            Results::Words(words) => words[index].store(bits(result), RELAXED),
+            Results::Doubles(words) => words[index].store(bits(result), RELAXED),
+            Results::Quads(words) => {
+                let [low, high]: [u64; 2] = bits(result);
+                words[index][0].store(low, RELAXED);
+                words[index][1].store(high, RELAXED);
+            }
+        }
     }
 
     /// Appends the first `count` results to `output`.
     ///
     /// # Panics
     ///
-    /// If `R` is not plain, or there are fewer.
+    /// If `R` is not a number of the words' size, or there are fewer.
     pub(crate) fn append_to<R: 'static>(&self, count: usize, output: &mut Vec<R>) {
-        assert!(is_plain::<R>(), "only plain results are written in place");
-        output.reserve(count);
-        let spare = output.spare_capacity_mut()[..count].as_mut_ptr();
-        // SAFETY: the spare memory belongs to the vector and is as long as asserted by the slice above.
-        unsafe { spare.cast::<u8>().write_bytes(0, count * size_of::<R>()) };
-        // SAFETY: the same memory, initialised by the line above.
-        let bytes =
-            unsafe { std::slice::from_raw_parts_mut(spare.cast::<u8>(), count * size_of::<R>()) };
-        self.bytes.read_into(0, bytes);
-        let len = output.len() + count;
-        // SAFETY: there is room for `count` more (reserved above), and any bytes are valid numbers.
-        unsafe { output.set_len(len) };
+        const RELAXED: Ordering = Ordering::Relaxed; // acquired with the chunk's word
+        match *self {
+            Results::Nothing(all) => {
+                assert!(count <= all);
+                output.extend((0..count).map(|_| bits::<[u8; 0], R>([])));
+            }
+            Results::Bytes(words) => {
+                output.extend(
+                    words[..count]
+                        .iter()
+                        .map(|word| bits::<u8, R>(word.load(RELAXED))),
+                );
+            }
+            Results::Halves(words) => {
+                output.extend(
+                    words[..count]
+                        .iter()
+                        .map(|word| bits::<u16, R>(word.load(RELAXED))),
+                );
+            }
+            Results::Words(words) => {
+                output.extend(
+                    words[..count]
+                        .iter()
+                        .map(|word| bits::<u32, R>(word.load(RELAXED))),
+                );
+            }
+            Results::Doubles(words) => {
+                output.extend(
+                    words[..count]
+                        .iter()
+                        .map(|word| bits::<u64, R>(word.load(RELAXED))),
+                );
+            }
+            Results::Quads(words) => {
+                output.extend(words[..count].iter().map(|pair| {
+                    bits::<[u64; 2], R>([pair[0].load(RELAXED), pair[1].load(RELAXED)])
+                }))
+            }
+        }
     }
+}
+
+/// The same bits as another type: between a number and the word that holds it.
+///
+/// # Panics
+///
+/// If one of them is not plain, or they differ in size.
+#[inline]
+fn bits<From: 'static, To: 'static>(value: From) -> To {
+    assert!(
+        size_of::<From>() == size_of::<To>() && is_bits::<From>() && is_bits::<To>(),
+        "only numbers are written in place, by words of their size"
+    );
+    // SAFETY: both are plain: no padding, every bit pattern is a value; and they have the same size.
+    unsafe { std::mem::transmute_copy(&value) }
+}
+
+fn is_bits<T: 'static>() -> bool {
+    is_plain::<T>()
+        || TypeId::of::<T>() == TypeId::of::<[u64; 2]>()
+        || TypeId::of::<T>() == TypeId::of::<[u8; 0]>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn numbers_go_in_place_and_come_back() {
+    fn round_trip<R: Copy + PartialEq + std::fmt::Debug + 'static>(values: [R; 3]) {
         let segment = Segment::create(4096).unwrap();
-        let results = Results::new(&segment, 64, 3, size_of::<Complex64>()).unwrap();
-        for i in 0..3 {
-            results.set(i, Complex64::new(i as f64, -1.0));
+        let results = Results::new(&segment, 64, 3, size::<R>().unwrap()).unwrap();
+        for (i, value) in values.into_iter().enumerate() {
+            results.set(i, value);
         }
-        let mut output = vec![Complex64::new(9.0, 9.0)];
+        let mut output = vec![values[2]];
         results.append_to(3, &mut output);
-        assert_eq!(
-            output[1..],
-            [0.0, 1.0, 2.0].map(|re| Complex64::new(re, -1.0))
-        );
+        assert_eq!(output[1..], values);
+    }
+
+    #[test]
+    fn numbers_of_every_size_go_in_place_and_come_back() {
+        round_trip([(), (), ()]);
+        round_trip([i8::MIN, 0, -1]);
+        round_trip([1u16, 2, u16::MAX]);
+        round_trip([1.5f32, f32::MAX, -0.0]);
+        round_trip([i64::MIN, 7, i64::MAX]);
+        round_trip([u128::MAX, 1 << 64, 3]);
+        round_trip([
+            Complex64::new(1.0, -2.0),
+            Complex64::new(0.0, 3.5),
+            Complex64::default(),
+        ]);
+        round_trip([
+            Complex32::new(1.0, -2.0),
+            Complex32::new(0.0, 3.5),
+            Complex32::default(),
+        ]);
     }
 
     #[test]
@@ -128,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "only plain")]
+    #[should_panic(expected = "only numbers")]
     fn other_results_are_refused() {
         let segment = Segment::create(4096).unwrap();
         Results::new(&segment, 0, 1, 1).unwrap().set(0, true);

@@ -17,6 +17,7 @@ use crate::dispatch::control::{IN_STREAM, JOBS};
 use crate::dispatch::join;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 use crate::plain::Results;
+use crate::sys;
 use crate::task::Sendable;
 use crossbeam::utils::CachePadded;
 
@@ -49,6 +50,8 @@ pub(crate) trait Gather<R> {
     fn plain(&mut self, results: &Results<'_>, count: usize);
     /// One item.
     fn item(&mut self, item: Result<R, TaskError>);
+    /// How many items there will be.
+    fn expect(&mut self, items: u64) -> Result<(), PoolError>;
     /// Whether the rest is not wanted any more.
     fn has_enough(&self) -> bool;
     /// Whether the first error ends the call.
@@ -91,6 +94,12 @@ impl<R: 'static> Gather<R> for AllOrError<R> {
         self.seen += 1;
     }
 
+    fn expect(&mut self, items: u64) -> Result<(), PoolError> {
+        reserve(&mut self.values, items)?;
+        sys::prefer_huge_pages(self.values.spare_capacity_mut());
+        Ok(())
+    }
+
     fn has_enough(&self) -> bool {
         self.error.is_some()
     }
@@ -122,11 +131,24 @@ impl<R: 'static> Gather<R> for Each<R> {
         self.0.push(item);
     }
 
+    fn expect(&mut self, items: u64) -> Result<(), PoolError> {
+        reserve(&mut self.0, items)
+    }
+
     fn has_enough(&self) -> bool {
         false
     }
 
     const FAILS_FAST: bool = false;
+}
+
+/// Memory for the results, or an error instead of an abort.
+fn reserve<T>(results: &mut Vec<T>, items: u64) -> Result<(), PoolError> {
+    let count = usize::try_from(items).unwrap_or(usize::MAX);
+    results.try_reserve_exact(count).map_err(|_| {
+        let bytes = count.saturating_mul(size_of::<T>());
+        PoolErrorKind::TooLarge { what: "the vector of results", bytes }.into()
+    })
 }
 
 /// An open job: where it is.
@@ -152,6 +174,7 @@ impl Core {
         gather: &mut G,
     ) -> Result<(), PoolError> {
         let began = Instant::now();
+        gather.expect(call.items)?;
         let workers = u64::from(self.control.orders().workers.load(Ordering::Relaxed).max(1));
         let wave = wave_items(call).min(call.items.max(1));
         let chunk = self.chunk_len(call, workers, wave);
