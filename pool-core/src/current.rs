@@ -1,18 +1,21 @@
 //! What a task can ask about itself.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+
+use crate::atomic::Ordering;
+use crate::dispatch::control::Control;
 
 thread_local! {
-    static HERE: Here = const { Here { worker: Cell::new(None), base: Cell::new(0), item: Cell::new(0), attempt: Cell::new(0), seed: Cell::new(0), active: Cell::new(false) } };
+    static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
+/// The worker that this thread is.
 struct Here {
-    worker: Cell<Option<usize>>,
-    base: Cell<u64>,
-    item: Cell<u32>,
-    attempt: Cell<u32>,
-    seed: Cell<u64>,
-    active: Cell<bool>,
+    control: Control,
+    slot: usize,
+    seed: u64,
+    /// Index of item 0 of the call, and the attempt, while one is run.
+    call: Option<(u64, u32)>,
 }
 
 /// The task that the calling thread is running. See [`current`].
@@ -64,42 +67,49 @@ impl Current {
 /// # Ok::<(), pool_core::PoolError>(())
 /// ```
 pub fn current() -> Option<Current> {
-    HERE.with(|here| {
-        let worker = here.worker.get().filter(|_| here.active.get())?;
-        let index = here.base.get() + u64::from(here.item.get());
+    HERE.with_borrow(|here| {
+        let here = here.as_ref()?;
+        let (base, attempt) = here.call?;
+        let item = here
+            .control
+            .slot(here.slot)
+            .report
+            .item
+            .load(Ordering::Relaxed)
+            / 2;
         Some(Current {
-            worker,
-            index,
-            attempt: here.attempt.get(),
-            seed: here.seed.get(),
+            worker: here.slot,
+            index: base + u64::from(item),
+            attempt,
+            seed: here.seed,
         })
     })
 }
 
-/// This thread is worker `worker` from now on.
-pub(crate) fn enter_worker(worker: usize, seed: u64) {
-    HERE.with(|here| {
-        here.worker.set(Some(worker));
-        here.seed.set(seed);
-    });
+/// This thread is the worker in `slot` from now on.
+pub(crate) fn enter_worker(control: Control, slot: usize, seed: u64) {
+    HERE.set(Some(Here {
+        control,
+        slot,
+        seed,
+        call: None,
+    }));
 }
 
 /// This thread is about to run items of a call whose item 0 has index `base`.
 pub(crate) fn enter_call(base: u64, attempt: u32) {
-    HERE.with(|here| {
-        here.base.set(base);
-        here.attempt.set(attempt);
-        here.active.set(true);
+    HERE.with_borrow_mut(|here| {
+        if let Some(here) = here {
+            here.call = Some((base, attempt));
+        }
     });
 }
 
 /// It has run them.
 pub(crate) fn leave_call() {
-    HERE.with(|here| here.active.set(false));
-}
-
-/// It begins item `item`.
-#[inline]
-pub(crate) fn enter_item(item: u32) {
-    HERE.with(|here| here.item.set(item));
+    HERE.with_borrow_mut(|here| {
+        if let Some(here) = here {
+            here.call = None;
+        }
+    });
 }

@@ -102,6 +102,17 @@ control_layout! {
     }
 }
 
+impl Report {
+    /// Adds to the tasks done. Only the worker itself writes the count.
+    pub(crate) fn count(&self, tasks: u32) {
+        let done = self
+            .tasks_done
+            .load(Ordering::Relaxed)
+            .wrapping_add(tasks.into());
+        self.tasks_done.store(done, Ordering::Relaxed);
+    }
+}
+
 /// [`JobSlot::result_size`] of a job whose results go through the streams.
 pub(crate) const IN_STREAM: u32 = u32::MAX;
 

@@ -147,7 +147,11 @@ fn reserve<T>(results: &mut Vec<T>, items: u64) -> Result<(), PoolError> {
     let count = usize::try_from(items).unwrap_or(usize::MAX);
     results.try_reserve_exact(count).map_err(|_| {
         let bytes = count.saturating_mul(size_of::<T>());
-        PoolErrorKind::TooLarge { what: "the vector of results", bytes }.into()
+        PoolErrorKind::TooLarge {
+            what: "the vector of results",
+            bytes,
+        }
+        .into()
     })
 }
 

@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 use super::outbox::{Link, Outbox};
 use super::panic::error_of;
 use crate::atomic::Ordering;
-use crate::current;
-use crate::dispatch::control::Report;
 use crate::dispatch::record::Target;
 use crate::dispatch::tasks::{INLINE_BYTES, TaskEntry};
 use crate::error::TaskError;
 use crate::plain::Results;
+
+/// Why a downcast of the state cannot fail.
+const STATE: &str = "the pool's type says what its workers' state is";
 
 /// What a worker has beside its place in the pool.
 #[derive(Debug)]
@@ -81,32 +82,59 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn report(&self) -> &'a Report {
-        &self.link.control.slot(self.link.slot).report
-    }
-
     /// Runs `body` for every item. An error that it returns, or a panic, is the item's outcome; the next item is begun.
     pub(crate) fn each(&mut self, mut body: impl FnMut(&mut Self, u32) -> Result<(), TaskError>) {
-        let report = self.report();
+        let report = self.link.report;
         let mut next = self.first;
         while next < self.end {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                while next < self.end {
-                    current::enter_item(next);
-                    report.item.store(2 * next + 1, Ordering::Release); // SYNC: item-begun
-                    body(self, next)?;
-                    next += 1;
+                for item in next..self.end {
+                    report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
+                    body(self, item)?;
                 }
                 Ok(())
             }));
-            let error = match outcome {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error,
-                Err(payload) => error_of(&*payload),
-            };
-            self.fail(next, &error);
-            next += 1;
+            next = self.resume(next, outcome);
         }
+    }
+
+    /// The same for results that are written in place: `run` gets the worker's state and the attached arrays.
+    pub(crate) fn each_in_place<S: 'static, R: 'static>(
+        &mut self,
+        results: Results<'_>,
+        mut run: impl FnMut(&mut S, Option<&dyn Any>, u32) -> Result<R, TaskError>,
+    ) {
+        let report = self.link.report;
+        let mut next = self.first;
+        while next < self.end {
+            let Belongings {
+                state, attached, ..
+            } = &mut *self.belongings;
+            let state: &mut S = state.downcast_mut().expect(STATE);
+            let attached = attached.as_ref().map(|(_, attached)| &**attached);
+            let range = next..self.end;
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                for item in range {
+                    report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
+                    results.set(item as usize, run(state, attached, item)?);
+                }
+                Ok(())
+            }));
+            next = self.resume(next, outcome);
+        }
+    }
+
+    /// Sends the error of the item that was begun last, if there is one; where to go on.
+    fn resume(&mut self, next: u32, outcome: std::thread::Result<Result<(), TaskError>>) -> u32 {
+        let error = match outcome {
+            Ok(Ok(())) => return self.end,
+            Ok(Err(error)) => error,
+            Err(payload) => error_of(&*payload),
+        };
+        let item = self.link.report.item.load(Ordering::Relaxed) / 2;
+        let item = item.clamp(next, self.end - 1);
+        self.fail(item, &error);
+        item + 1
     }
 
     /// Sends that `item` has no result.
@@ -131,10 +159,7 @@ impl<'a> Call<'a> {
 
     /// The state that the initializer made.
     pub(crate) fn state<S: 'static>(&mut self) -> &mut S {
-        self.belongings
-            .state
-            .downcast_mut()
-            .expect("the pool's type says what its workers' state is")
+        self.belongings.state.downcast_mut().expect(STATE)
     }
 
     /// The argument of `item`.

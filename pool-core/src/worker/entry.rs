@@ -1,6 +1,6 @@
 //! The entry functions: one copy per task, argument, result and state type, each named by a constant descriptor.
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::marker::PhantomData;
 
 use pool_shm::Blocks;
@@ -49,9 +49,8 @@ where
             integer::<A>(base, item.into()).expect("a task over integers takes integers")
         };
         match results {
-            Some(results) => call.each(|call, item| {
-                results.set(item as usize, task.run(call.state::<S>(), argument(item)));
-                Ok(())
+            Some(results) => call.each_in_place(results, |state: &mut S, _, item| {
+                Ok(task.run(state, argument(item)))
             }),
             None => call.each(|call, item| {
                 let result = task.run(call.state::<S>(), argument(item));
@@ -84,10 +83,10 @@ where
             return call.fail_all(&error);
         }
         let task = conjure::<F>();
-        call.each(|call, item| {
-            let (_, attached) = call.belongings.attached.as_ref().expect("attached above");
-            let attached: &B::Attached =
-                attached.downcast_ref().expect("attached by this function");
+        let run = |state: &mut S, attached: Option<&dyn Any>, item: u32| {
+            let attached: &B::Attached = attached
+                .and_then(|attached| attached.downcast_ref())
+                .expect("attached above");
             let index = base as usize + item as usize;
             // SAFETY: this worker has claimed the chunk of item `item` by compare-and-swap and alone runs it until it is done or
             // this process is dead; the pool's caller keeps the arrays borrowed until every claimed chunk has ended.
@@ -95,18 +94,25 @@ where
             let block = block.ok_or_else(|| TaskError::DecodeArgument {
                 message: format!("there is no block {index}"),
             })?;
-            let state = call
-                .belongings
-                .state
-                .downcast_mut()
-                .expect("the pool's type says what its workers' state is");
-            let result = task.run(state, block);
-            match results {
-                Some(results) => results.set(item as usize, result),
-                None => call.emit(&result)?,
-            }
-            Ok(())
-        });
+            Ok(task.run(state, block))
+        };
+        match results {
+            Some(results) => call.each_in_place(results, run),
+            None => call.each(|call, item| {
+                let Belongings {
+                    state, attached, ..
+                } = &mut *call.belongings;
+                let state = state
+                    .downcast_mut()
+                    .expect("the pool's type says what its workers' state is");
+                let result = run(
+                    state,
+                    attached.as_ref().map(|(_, attached)| &**attached),
+                    item,
+                )?;
+                call.emit(&result)
+            }),
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Running the chunks of jobs.
 
+use std::os::fd::AsFd;
+
 use super::call::{Call, Input};
-use super::{Worker, parts};
+use super::{Link, Worker};
 use crate::atomic::Ordering;
 use crate::current;
 use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Left};
-use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot};
+use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot, Report};
 use crate::dispatch::join;
 use crate::dispatch::record::Target;
 use crate::identity::Descriptor;
@@ -128,25 +130,43 @@ impl Worker {
         if view.plan.is_empty() {
             self.forget_leases();
         }
-        let workers = control.orders().workers.load(Ordering::Relaxed);
+        let (orders, tasks, report) = (
+            control.orders(),
+            control.tasks(),
+            &control.slot(self.slot).report,
+        );
+        let workers = orders.workers.load(Ordering::Relaxed);
         let mut claimer = Claimer::enter(view.table, self.owner, workers);
         let mut worked = false;
-        while !self.must_leave()
+        current::enter_call(view.first_index, view.attempt);
+        while orders.leave.load(Ordering::Relaxed) == 0
             && let Some(claimed) = claimer.claim()
         {
             worked = true;
-            self.run_chunk(view, &claimed);
+            let done = self.run_chunk(control, report, view, &claimed);
             claimer.finish(&claimed);
-            self.nothing_begun();
-            self.obey();
-            if control.tasks().has_work() {
+            report.item.store(0, Ordering::Release); // SYNC: item-begun
+            report.count(done);
+            if orders.flush.load(Ordering::Relaxed) != report.flushed.load(Ordering::Relaxed) {
+                self.obey();
+            }
+            if tasks.has_work() {
                 self.run_task();
+                current::enter_call(view.first_index, view.attempt);
             }
         }
+        current::leave_call();
         (worked, claimer.leave())
     }
 
-    fn run_chunk(&mut self, view: &JobView<'_>, claimed: &Claimed) {
+    /// Runs a claimed chunk; how many items that were.
+    fn run_chunk(
+        &mut self,
+        control: &Control,
+        report: &Report,
+        view: &JobView<'_>,
+        claimed: &Claimed,
+    ) -> u32 {
         let start = claimed.chunk * view.chunk_len;
         let items = start.saturating_add(claimed.first)..view.end_of(claimed.chunk);
         let target = Target::Chunk {
@@ -154,21 +174,26 @@ impl Worker {
             chunk: claimed.chunk,
             first: claimed.first,
         };
-        current::enter_call(view.first_index, view.attempt);
-        let (link, belongings) = parts(&self.control, &self.kick, self.slot, &mut self.belongings);
-        let done = u64::from(items.end.saturating_sub(items.start));
+        let count = items.end.saturating_sub(items.start);
+        let link = Link {
+            control,
+            slot: self.slot,
+            report,
+            kick: self.kick.as_ref().map(AsFd::as_fd),
+        };
         let input = Input::Job {
             number: view.number,
             base: view.base,
             plan: &view.plan,
             results: view.results,
         };
-        (view.descriptor.run)(&mut Call::new(link, belongings, input, items, target));
-        current::leave_call();
-        self.control
-            .slot(self.slot)
-            .report
-            .tasks_done
-            .fetch_add(done, Ordering::Relaxed);
+        (view.descriptor.run)(&mut Call::new(
+            link,
+            &mut self.belongings,
+            input,
+            items,
+            target,
+        ));
+        count
     }
 }

@@ -7,7 +7,7 @@ mod outbox;
 mod panic;
 
 use std::any::Any;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use pool_shm::LeaseCache;
@@ -83,11 +83,13 @@ impl Worker {
 
     /// Runs the initializer and reports how it went. Whether the worker is ready.
     pub(crate) fn initialize(&mut self, initializer: Option<(u64, &[u8])>, seed: u64) -> bool {
-        current::enter_worker(self.slot, seed);
+        current::enter_worker(self.control.clone(), self.slot, seed);
         if let Some((descriptor, bytes)) = initializer {
             let input = Input::Initializer { bytes };
-            let (link, belongings) =
-                parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+            let (link, belongings) = (
+                link(&self.control, &self.kick, self.slot),
+                &mut self.belongings,
+            );
             let mut call = Call::new(link, belongings, input, 0..1, Target::Initializer);
             match Descriptor::find(descriptor) {
                 Some(descriptor) => (descriptor.run)(&mut call),
@@ -123,12 +125,7 @@ impl Worker {
     }
 
     fn link(&self) -> Link<'_> {
-        use std::os::fd::AsFd;
-        Link {
-            control: &self.control,
-            slot: self.slot,
-            kick: self.kick.as_ref().map(AsFd::as_fd),
-        }
+        link(&self.control, &self.kick, self.slot)
     }
 
     /// Works until the pool says to leave.
@@ -168,8 +165,10 @@ impl Worker {
         if flushed.load(Ordering::Relaxed) != asked {
             self.belongings.attached = None;
             self.belongings.leases.clear();
-            let (link, belongings) =
-                parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+            let (link, belongings) = (
+                link(&self.control, &self.kick, self.slot),
+                &mut self.belongings,
+            );
             belongings.outbox.purge(&link);
             flushed.store(asked, Ordering::Release); // SYNC: flush-done
             self.control.signal_event();
@@ -212,8 +211,7 @@ impl Worker {
         self.control
             .slot(self.slot)
             .report
-            .tasks_done
-            .fetch_add(task.items.load(Ordering::Relaxed).into(), Ordering::Relaxed);
+            .count(task.items.load(Ordering::Relaxed).saturating_sub(first));
         match self.control.tasks().finish(entry, self.owner) {
             Finished::WakePool => self.control.signal_event(),
             Finished::Quietly => {}
@@ -236,7 +234,10 @@ impl Worker {
             task.base.load(Ordering::Relaxed),
             task.attempt.load(Ordering::Relaxed),
         );
-        let (link, belongings) = parts(&self.control, &self.kick, self.slot, &mut self.belongings);
+        let (link, belongings) = (
+            link(&self.control, &self.kick, self.slot),
+            &mut self.belongings,
+        );
         let arguments = bytes.as_deref().unwrap_or_default();
         let input = Input::Values {
             bytes: arguments,
@@ -272,21 +273,14 @@ impl Worker {
     }
 }
 
-fn parts<'a>(
-    control: &'a Control,
-    kick: &'a Option<OwnedFd>,
-    slot: usize,
-    belongings: &'a mut Belongings,
-) -> (Link<'a>, &'a mut Belongings) {
-    use std::os::fd::AsFd;
-    (
-        Link {
-            control,
-            slot,
-            kick: kick.as_ref().map(AsFd::as_fd),
-        },
-        belongings,
-    )
+fn link<'a>(control: &'a Control, kick: &'a Option<OwnedFd>, slot: usize) -> Link<'a> {
+    let report = &control.slot(slot).report;
+    Link {
+        control,
+        slot,
+        report,
+        kick: kick.as_ref().map(AsFd::as_fd),
+    }
 }
 
 fn unknown(descriptor: u64) -> TaskError {

@@ -4,7 +4,7 @@ use pool_shm::transfer::{self, Exports};
 use serde::Serialize;
 
 use crate::atomic::Ordering;
-use crate::dispatch::control::Control;
+use crate::dispatch::control::{Control, Report};
 use crate::dispatch::record::{HEAD, Kind, Target, head};
 use crate::error::TaskError;
 use crate::sys;
@@ -151,6 +151,7 @@ impl Encoded {
 pub(crate) struct Link<'a> {
     pub(crate) control: &'a Control,
     pub(crate) slot: usize,
+    pub(crate) report: &'a Report,
     pub(crate) kick: Option<std::os::fd::BorrowedFd<'a>>,
 }
 
