@@ -16,8 +16,12 @@
 //! assert!(again.len() >= 100);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A receiver that decodes later than it receives takes the segments over
+//! first, by [`hold`]: the sender need not wait for it then.
 
-use crate::segment::SegmentFile;
+use crate::error::ShmError;
+use crate::segment::{Registry, SegmentFile, SegmentHandle, SegmentId};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -37,6 +41,12 @@ impl Exports {
         self.files.is_empty()
     }
 
+    /// Handles of the segments, for a receiver to [`hold`].
+    #[must_use]
+    pub fn handles(&self) -> Vec<SegmentHandle> {
+        self.files.iter().map(|file| file.handle()).collect()
+    }
+
     fn add(&mut self, file: &Arc<SegmentFile>) {
         if !self.files.iter().any(|kept| Arc::ptr_eq(kept, file)) {
             self.files.push(Arc::clone(file));
@@ -53,6 +63,61 @@ pub fn export<R>(f: impl FnOnce() -> R) -> (R, Exports) {
     let frame = Frame;
     let result = f();
     (result, frame.finish())
+}
+
+/// Segments that were received and are not attached yet. Dropping it lets them
+/// go, which does not affect what has attached meanwhile.
+#[derive(Debug, Default)]
+pub struct Held {
+    files: Vec<Arc<SegmentFile>>,
+}
+
+static HELD: Registry<SegmentFile> = Registry::new();
+
+/// Opens the segments behind `handles` and keeps them: while the result lives,
+/// whatever in this process attaches to one of them finds it here, even if the
+/// sender has let it go or has died.
+///
+/// # Errors
+///
+/// As for [`Segment::attach`](crate::Segment::attach), for the first that
+/// cannot be opened.
+///
+/// ```
+/// use pool_shm::{transfer, Segment};
+///
+/// let segment = Segment::create(100)?;
+/// let handle = segment.handle();
+/// let held = transfer::hold(&[handle.clone()])?;
+/// drop(segment);
+/// assert!(Segment::attach(&handle).is_ok());
+/// drop(held);
+/// assert!(Segment::attach(&handle).is_err());
+/// # Ok::<(), pool_shm::ShmError>(())
+/// ```
+pub fn hold(handles: &[SegmentHandle]) -> Result<Held, ShmError> {
+    let mut held = Held::default();
+    for handle in handles {
+        let file = HELD.find_or_map(handle.id(), || SegmentFile::open(handle))?;
+        file.check(handle)?;
+        held.files.push(file);
+    }
+    Ok(held)
+}
+
+/// The file that `handle` means: a held one, or opened from its sender.
+pub(crate) fn reach(handle: &SegmentHandle) -> Result<Arc<SegmentFile>, ShmError> {
+    match HELD.find(handle.id()) {
+        Some(file) => file.check(handle).map(|()| file),
+        None => SegmentFile::open(handle).map(Arc::new),
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let ids: Vec<SegmentId> = self.files.drain(..).map(|file| file.id()).collect();
+        ids.into_iter().for_each(|id| HELD.forget(id));
+    }
 }
 
 /// Adds a segment to the innermost collection of this thread, if there is one.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::JobWords;
 use super::park::{Bell, Futex};
-use super::stream::{RingBytes, StreamReader, StreamWords, StreamWriter};
+use super::stream::{RingBytes, StreamReader, StreamWords};
 use super::tasks::{TaskEntry, TaskTable};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, control_layout};
 use crate::sys;
@@ -250,7 +250,8 @@ impl Control {
         }
     }
 
-    fn ring(&self, slot: usize) -> Ring<'_> {
+    /// The bytes of a worker's ring.
+    pub(crate) fn ring(&self, slot: usize) -> Ring<'_> {
         Ring(
             self.segment
                 .cells(self.layout.rings_at() + slot * RING, RING)
@@ -262,10 +263,6 @@ impl Control {
     pub(crate) fn reserve_ring(&self, slot: usize) -> Result<(), ShmError> {
         let start = self.layout.rings_at() + slot * RING;
         self.segment.reserve(start..start + RING)
-    }
-
-    pub(crate) fn stream_writer(&self, slot: usize) -> StreamWriter<'_, Ring<'_>> {
-        StreamWriter::new(&self.slot(slot).stream, self.ring(slot))
     }
 
     pub(crate) fn stream_reader(&self, slot: usize) -> StreamReader<'_, Ring<'_>> {

@@ -1,7 +1,9 @@
 //! The records in a worker's stream: results of items and their errors, under headings that say to what they belong.
 //!
-//! A record is a head of eight bytes (kind in the upper 8 bits, length in the lower 56, little endian) and its payload.
+//! A record is a head of eight bytes (kind in the upper 8 bits, length in the lower 56, little endian) and its payload, filled up
+//! to a multiple of eight bytes.
 
+use pool_shm::SegmentHandle;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TaskError;
@@ -33,6 +35,8 @@ pub(crate) enum Record<'a> {
         item: u32,
         error: TaskError,
     },
+    /// The results under this heading name these segments of the worker.
+    Kept(Vec<SegmentHandle>),
 }
 
 /// Bytes that are no record.
@@ -46,6 +50,12 @@ pub(crate) enum Kind {
     Heading = 1,
     Item = 2,
     Failed = 3,
+    Kept = 4,
+}
+
+/// Bytes that a payload of `len` bytes takes in the stream.
+pub(crate) fn padded(len: usize) -> Option<usize> {
+    len.checked_next_multiple_of(8)
 }
 
 /// The head of a record with a payload of `len` bytes.
@@ -60,18 +70,36 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, BadRe
     };
     let head = u64::from_le_bytes(*head);
     let (kind, len) = (head >> KIND_SHIFT, head & LENGTH_MASK);
-    if !(1..=3).contains(&kind) {
+    if !(1..=4).contains(&kind) {
         return Err(BadRecord(format!("a record of kind {kind}")));
     }
-    let Some(payload) = usize::try_from(len).ok().and_then(|len| rest.get(..len)) else {
+    let Some(len) = usize::try_from(len).ok() else {
         return Ok(None);
     };
-    *bytes = &rest[payload.len()..];
+    let Some((payload, rest)) = padded(len).and_then(|padded| rest.split_at_checked(padded)) else {
+        return Ok(None);
+    };
+    let payload = &payload[..len];
+    *bytes = rest;
     match kind {
         1 => decode(payload).map(|target| Some(Record::Heading(target))),
         2 => Ok(Some(Record::Item(payload))),
-        _ => decode(payload).map(|(item, error)| Some(Record::Failed { item, error })),
+        3 => decode(payload).map(|(item, error)| Some(Record::Failed { item, error })),
+        _ => decode(payload).map(|handles| Some(Record::Kept(handles))),
     }
+}
+
+/// Takes the first record off `bytes` if it is a whole result.
+pub(crate) fn take_item<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD>()?;
+    let head = u64::from_le_bytes(*head);
+    if head >> KIND_SHIFT != Kind::Item as u64 {
+        return None;
+    }
+    let len = usize::try_from(head & LENGTH_MASK).ok()?;
+    let (payload, rest) = rest.split_at_checked(padded(len)?)?;
+    *bytes = rest;
+    Some(&payload[..len])
 }
 
 fn decode<'a, T: Deserialize<'a>>(payload: &'a [u8]) -> Result<T, BadRecord> {
@@ -85,7 +113,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn encode(kind: Kind, payload: &[u8]) -> Vec<u8> {
-        [&head(kind, payload.len())[..], payload].concat()
+        let mut bytes = [&head(kind, payload.len())[..], payload].concat();
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
     }
 
     #[test]

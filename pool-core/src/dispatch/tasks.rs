@@ -31,6 +31,8 @@ control_layout! {
         /// Where the encoded arguments are in the arena; unused if they fit into `arg`.
         pub(crate) arg_offset: AtomicU64,
         pub(crate) arg_len: AtomicU64,
+        /// Where plain results go; 0 if there is no such place.
+        pub(crate) results_offset: AtomicU64,
         pub(crate) attempt: AtomicU32,
         /// 1: the pool's watcher is told when the task is done, although nobody sleeps on it.
         pub(crate) notify: AtomicU32,

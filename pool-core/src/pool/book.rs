@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use pool_shm::Segment;
-use pool_shm::transfer::Exports;
+use pool_shm::transfer::{Exports, Held};
 
 use crate::dispatch::arena::{Arena, Exhausted, Span};
 use crate::dispatch::control::{Control, JOBS};
@@ -17,6 +17,8 @@ pub(crate) struct Gathered {
     /// Where each item ends in `bytes`.
     ends: Vec<usize>,
     failed: Vec<(u32, TaskError)>,
+    /// Segments that the results name.
+    held: Vec<Held>,
 }
 
 impl Gathered {
@@ -39,12 +41,22 @@ impl Gathered {
         !self.failed.is_empty()
     }
 
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held.push(held);
+    }
+
+    /// Whether the results name segments of their worker.
+    pub(crate) fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Hands out every item: its bytes or its error.
     pub(crate) fn drain(self, mut each: impl FnMut(Result<&[u8], TaskError>)) {
         let Gathered {
             bytes,
             ends,
             failed,
+            held: _held,
         } = self;
         let mut failed = failed.into_iter().peekable();
         let mut start = 0;
@@ -99,6 +111,19 @@ pub(crate) enum Arguments {
     InSegment(Segment, usize),
 }
 
+/// The results of a task's items.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// They come through the streams.
+    Streamed(Gathered),
+    /// They are written in place; errors by item.
+    InPlace {
+        span: Span,
+        size: usize,
+        failed: Vec<(u32, TaskError)>,
+    },
+}
+
 /// A task of the table.
 #[derive(Debug)]
 pub(crate) struct TaskBook {
@@ -107,10 +132,13 @@ pub(crate) struct TaskBook {
     pub(crate) items: u32,
     pub(crate) arguments: Arguments,
     /// What the arguments refer to.
-    pub(crate) _exports: Vec<Exports>,
-    pub(crate) gathered: Gathered,
+    pub(crate) _exports: Exports,
+    pub(crate) outcome: Outcome,
+    /// The item to begin with: those before it have their results.
+    pub(crate) next: u32,
     /// The entry that it stands in; none while it waits for one.
     pub(crate) entry: Option<usize>,
+    /// How often item `next` was begun.
     pub(crate) attempts: u32,
     pub(crate) retries: u32,
     pub(crate) done: bool,

@@ -1,6 +1,8 @@
 //! Reading the workers' streams into the book.
 
-use super::book::Book;
+use pool_shm::transfer;
+
+use super::book::{Book, Gathered, JobBook, Outcome, TaskBook};
 use crate::dispatch::control::Control;
 use crate::dispatch::record::{self, Record, Target};
 use crate::error::TaskError;
@@ -40,105 +42,121 @@ impl Book {
 
     /// Delivers the whole records in `bytes`; how many bytes are left.
     fn parse(&mut self, slot: usize, mut bytes: &[u8]) -> usize {
-        loop {
+        while !self.places[slot].corrupt {
             match record::take(&mut bytes) {
-                Ok(None) => return bytes.len(),
+                Ok(None) => break,
+                Ok(Some(Record::Heading(target))) => self.places[slot].target = Some(target),
                 Ok(Some(record)) => {
-                    if !self.deliver(slot, record) {
+                    let target = self.places[slot].target;
+                    if !self.inbox(target).take(record, &mut bytes) {
                         tracing::error!(
                             slot,
+                            ?target,
                             "a worker sent a result for something that it does not run"
                         );
                         self.places[slot].corrupt = true;
-                        return 0;
                     }
                 }
                 Err(error) => {
                     tracing::error!(slot, %error, "a worker's stream was overwritten");
                     self.places[slot].corrupt = true;
-                    return 0;
                 }
             }
         }
+        bytes.len()
     }
 
-    /// Puts a record where it belongs. Whether there is such a place.
-    fn deliver(&mut self, slot: usize, record: Record<'_>) -> bool {
-        if let Record::Heading(target) = record {
-            self.places[slot].target = Some(target);
-            return self.heading_fits(target);
-        }
-        match self.places[slot].target {
-            Some(Target::Chunk { job, chunk, .. }) => self.deliver_to_job(job, chunk, record),
-            Some(Target::Task { id, .. }) => self.deliver_to_task(id, record),
-            Some(Target::Initializer) => match record {
-                Record::Failed { error, .. } => {
-                    self.initializer_failure = Some(error);
-                    true
-                }
-                _ => false,
-            },
-            None => false,
-        }
-    }
-
-    /// Results go on where the ones before ended.
-    fn heading_fits(&mut self, target: Target) -> bool {
+    /// Where records under this heading belong.
+    fn inbox(&mut self, target: Option<Target>) -> Inbox<'_> {
         match target {
-            Target::Chunk { job, chunk, first } => self.job(job).is_none_or(|job| {
-                let gathered = job
-                    .gathered
-                    .as_ref()
-                    .map(|all| all.get(chunk as usize).map(|chunk| chunk.len() == first));
-                gathered.is_none_or(|fits| fits == Some(true))
-            }),
-            Target::Task { id, first } => self
-                .tasks
-                .get(&id)
-                .is_none_or(|task| task.gathered.len() == first),
-            Target::Initializer => true,
+            Some(Target::Chunk { job, chunk, .. }) => match self.job(job) {
+                None => Inbox::Nobody,
+                Some(JobBook {
+                    gathered: Some(all),
+                    chunk_len,
+                    ..
+                }) => all
+                    .get_mut(chunk as usize)
+                    .map_or(Inbox::Nowhere, |chunk| Inbox::Items(chunk, *chunk_len)),
+                Some(JobBook { failed, items, .. }) => Inbox::Errors(failed, *items),
+            },
+            Some(Target::Task { id, .. }) => match self.tasks.get_mut(&id) {
+                None => Inbox::Nobody,
+                Some(TaskBook {
+                    outcome: Outcome::Streamed(gathered),
+                    items,
+                    ..
+                }) => Inbox::Items(gathered, *items),
+                Some(TaskBook {
+                    outcome: Outcome::InPlace { failed, .. },
+                    items,
+                    ..
+                }) => Inbox::Errors(failed, *items),
+            },
+            Some(Target::Initializer) => Inbox::Initializer(&mut self.initializer_failure),
+            None => Inbox::Nowhere,
         }
     }
+}
 
-    fn deliver_to_job(&mut self, number: u64, chunk: u32, record: Record<'_>) -> bool {
-        let Some(job) = self.job(number) else {
-            return true;
-        }; // nobody wants it any more
-        match (&mut job.gathered, record) {
-            (Some(all), record) => {
-                let limit = job.chunk_len;
-                all.get_mut(chunk as usize)
-                    .filter(|chunk| chunk.len() < limit)
-                    .is_some_and(|chunk| {
-                        match record {
-                            Record::Item(bytes) => chunk.push(bytes),
-                            Record::Failed { error, .. } => chunk.push_error(error),
-                            Record::Heading(_) => return false,
-                        }
-                        true
-                    })
-            }
-            (None, Record::Failed { item, error }) if item < job.items => {
-                job.failed.push((item, error));
+/// What takes the records under one heading.
+enum Inbox<'a> {
+    /// Results and errors, one after the other, at most so many.
+    Items(&'a mut Gathered, u32),
+    /// Errors of items below a number.
+    Errors(&'a mut Vec<(u32, TaskError)>, u32),
+    Initializer(&'a mut Option<TaskError>),
+    /// It is of no interest any more.
+    Nobody,
+    /// There never was such a thing.
+    Nowhere,
+}
+
+impl Inbox<'_> {
+    /// Takes a record, and the results that follow it directly in `rest`. Whether it belongs here.
+    fn take(self, record: Record<'_>, rest: &mut &[u8]) -> bool {
+        match (self, record) {
+            (Inbox::Items(items, limit), record) => take_items(items, limit, record, rest),
+            (Inbox::Errors(errors, items), Record::Failed { item, error }) if item < items => {
+                errors.push((item, error));
                 true
             }
+            (Inbox::Initializer(failure), Record::Failed { error, .. }) => {
+                *failure = Some(error);
+                true
+            }
+            (Inbox::Nobody, _) => true,
             _ => false,
         }
     }
+}
 
-    fn deliver_to_task(&mut self, id: u64, record: Record<'_>) -> bool {
-        let Some(task) = self.tasks.get_mut(&id) else {
-            return true;
-        };
-        if task.gathered.len() >= task.items {
-            return false;
+fn take_items(items: &mut Gathered, limit: u32, record: Record<'_>, rest: &mut &[u8]) -> bool {
+    let is_full = items.len() >= limit;
+    match record {
+        Record::Kept(handles) => {
+            // If the worker is dead already its segments are gone: decoding the results will say so.
+            let held = transfer::hold(&handles);
+            held.map_or_else(
+                |error| tracing::warn!(%error, "a result's segment is gone"),
+                |held| items.hold(held),
+            );
+            true
         }
-        match record {
-            Record::Item(bytes) => task.gathered.push(bytes),
-            Record::Failed { error, .. } => task.gathered.push_error(error),
-            Record::Heading(_) => return false,
+        Record::Item(bytes) if !is_full => {
+            items.push(bytes);
+            while items.len() < limit
+                && let Some(bytes) = record::take_item(rest)
+            {
+                items.push(bytes);
+            }
+            true
         }
-        true
+        Record::Failed { error, .. } if !is_full => {
+            items.push_error(error);
+            true
+        }
+        _ => false,
     }
 }
 

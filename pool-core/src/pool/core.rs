@@ -98,8 +98,8 @@ impl Core {
         }
     }
 
-    /// Asks every worker to unmap what it was lent and to let go of what it sent; waits until each has, or is dead.
-    fn flush(&self) {
+    /// Asks every worker to unmap what it was lent and to let go of what it sent.
+    pub(super) fn request_flush(&self) -> u32 {
         let asked = self
             .control
             .orders()
@@ -107,6 +107,12 @@ impl Core {
             .fetch_add(1, Ordering::AcqRel)
             .wrapping_add(1); // SYNC: flush-asked
         self.control.ring_all();
+        asked
+    }
+
+    /// The same; waits until each has, or is dead.
+    fn flush(&self) {
+        let asked = self.request_flush();
         self.wait(None, || self.have_flushed(asked), || ());
     }
 

@@ -1,6 +1,6 @@
 //! What a death costs: the account of a worker that is known to be dead.
 
-use super::book::{Book, JobBook};
+use super::book::{Book, JobBook, Outcome};
 use super::core::Core;
 use crate::atomic::Ordering;
 use crate::dispatch::claim::{ClaimTable, Lost};
@@ -86,14 +86,25 @@ impl Core {
                 continue;
             };
             task.entry = None;
-            if dead.begun == Some(task.gathered.len()) {
+            let next = match &task.outcome {
+                Outcome::Streamed(gathered) => gathered.len(),
+                Outcome::InPlace { .. } => dead.begun.unwrap_or(task.next),
+            };
+            if next != task.next {
+                (task.next, task.attempts) = (next, 0);
+            }
+            if dead.begun == Some(next) && next < task.items {
                 task.attempts += 1;
                 if task.attempts > task.retries {
-                    task.gathered.push_error(dead.error(task.attempts));
-                    task.attempts = 0;
+                    let error = dead.error(task.attempts);
+                    match &mut task.outcome {
+                        Outcome::Streamed(gathered) => gathered.push_error(error),
+                        Outcome::InPlace { failed, .. } => failed.push((next, error)),
+                    }
+                    (task.next, task.attempts) = (next + 1, 0);
                 }
             }
-            task.done = task.gathered.len() >= task.items;
+            task.done = task.next >= task.items;
             if !task.done {
                 self.publish(book, id);
             }

@@ -495,34 +495,46 @@ impl Core {
         };
         drop(book);
         match (job.gathered, call.in_place) {
-            (Some(chunks), _) => chunks
-                .into_iter()
-                .enumerate()
-                .for_each(|(chunk, gathered)| {
-                    let chunk_len = job.chunk_len.min(job.items - chunk as u32 * job.chunk_len);
-                    let given = gathered.len();
-                    gathered.drain(|item| gather.item(decode_result(item)));
-                    (given..chunk_len).for_each(|_| gather.item(Err(TaskError::Cancelled)));
-                }),
-            (None, Some(size)) => self.hand_out(open, size, job.failed, job.cancelled, gather),
+            (Some(chunks), _) => self.hand_out_chunks(chunks, job.items, job.chunk_len, gather),
+            (None, Some(size)) => {
+                self.hand_out(open.results, size, open.items as usize, job.failed, gather)
+            }
             (None, None) => {}
         }
         self.free(open, job.memory);
     }
 
-    /// Results in place, with errors among them.
-    fn hand_out<R: Sendable, G: Gather<R>>(
+    /// Results that came through the streams. What is missing of a chunk was cancelled.
+    fn hand_out_chunks<R: Sendable, G: Gather<R>>(
         &self,
-        open: &Open,
-        size: usize,
-        mut failed: Vec<(u32, TaskError)>,
-        cancelled: bool,
+        chunks: Vec<Gathered>,
+        items: u32,
+        chunk_len: u32,
         gather: &mut G,
     ) {
-        let count = open.items as usize;
-        let results = Results::new(self.control.segment(), open.results, count, size)
+        if chunks.iter().any(Gathered::holds) {
+            self.request_flush();
+        }
+        for (chunk, gathered) in (0..).zip(chunks) {
+            let expected = chunk_len.min(items - chunk * chunk_len);
+            let given = gathered.len();
+            gathered.drain(|item| gather.item(decode_result(item)));
+            (given..expected).for_each(|_| gather.item(Err(TaskError::Cancelled)));
+        }
+    }
+
+    /// Results in place, with errors among them.
+    pub(super) fn hand_out<R: Sendable, G: Gather<R>>(
+        &self,
+        offset: usize,
+        size: usize,
+        count: usize,
+        mut failed: Vec<(u32, TaskError)>,
+        gather: &mut G,
+    ) {
+        let results = Results::new(self.control.segment(), offset, count, size)
             .expect("allocated in the arena");
-        if failed.is_empty() && !cancelled {
+        if failed.is_empty() {
             return gather.plain(&results, count);
         }
         failed.sort_by_key(|(item, _)| *item);

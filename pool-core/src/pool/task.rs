@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 
 use pool_shm::transfer::{self, Exports};
 
-use super::book::{Arguments, Book, Gathered, TaskBook};
+use super::book::{Arguments, Book, Gathered, Outcome, TaskBook};
 use super::collect::decode_result;
 use super::core::Core;
-use super::job::Gather;
+use super::job::{Each, Gather};
 use super::verbs::Options;
 use crate::atomic::Ordering;
 use crate::dispatch::arena::Exhausted;
 use crate::dispatch::tasks::INLINE_BYTES;
 use crate::dispatch::word::ClaimWord;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
+use crate::plain;
 use crate::task::Sendable;
 use crate::worker::IN_SEGMENT;
 
@@ -31,22 +32,40 @@ const CHUNKS_PER_WORKER: usize = 4;
 struct Batch {
     offsets: Vec<u32>,
     bytes: Vec<u8>,
-    exports: Vec<Exports>,
 }
 
 impl Batch {
     fn push<A: Sendable>(&mut self, argument: &A, index: u64) -> Result<(), PoolError> {
         self.offsets.push(self.bytes.len() as u32);
         let bytes = std::mem::take(&mut self.bytes);
-        let (encoded, exports) = transfer::export(|| postcard::to_extend(argument, bytes));
+        let encoded = postcard::to_extend(argument, bytes);
         self.bytes = encoded.map_err(|error| PoolErrorKind::EncodeArgument {
             index,
             message: error.to_string(),
         })?;
-        if !exports.is_empty() {
-            self.exports.push(exports);
-        }
         Ok(())
+    }
+
+    /// One argument.
+    fn of<A: Sendable>(argument: &A) -> Result<Batch, PoolError> {
+        let mut batch = Batch::default();
+        batch.push(argument, 0)?;
+        Ok(batch)
+    }
+
+    /// Takes items until the batch is full or there are no more. The first has index `index`.
+    fn fill<A: Sendable>(
+        items: &mut impl Iterator<Item = A>,
+        most: u32,
+        index: u64,
+    ) -> Result<Batch, PoolError> {
+        let mut batch = Batch::default();
+        while !batch.is_full(most)
+            && let Some(argument) = items.next()
+        {
+            batch.push(&argument, index + batch.offsets.len() as u64)?;
+        }
+        Ok(batch)
     }
 
     fn is_full(&self, items: u32) -> bool {
@@ -54,15 +73,15 @@ impl Batch {
     }
 
     /// The arguments as the worker reads them: a table of offsets first if there are several.
-    fn into_bytes(self) -> (u32, Vec<u8>, Vec<Exports>) {
+    fn into_bytes(self) -> (u32, Vec<u8>) {
         let items = self.offsets.len() as u32;
         if items == 1 {
-            return (items, self.bytes, self.exports);
+            return (items, self.bytes);
         }
         let mut bytes = Vec::with_capacity(self.offsets.len() * 4 + self.bytes.len());
         bytes.extend(self.offsets.iter().flat_map(|offset| offset.to_le_bytes()));
         bytes.extend_from_slice(&self.bytes);
-        (items, bytes, self.exports)
+        (items, bytes)
     }
 }
 
@@ -112,13 +131,8 @@ impl Core {
                 && items.peek().is_some()
                 && !gather.has_enough()
             {
-                let mut batch = Batch::default();
-                while !batch.is_full(chunk)
-                    && let Some(argument) = items.next()
-                {
-                    batch.push(&argument, index + batch.offsets.len() as u64)?;
-                }
-                let sent = self.submit(call, index, batch)?;
+                let (batch, exports) = transfer::export(|| Batch::fill(&mut items, chunk, index));
+                let sent = self.submit(call, index, batch?, exports, plain::size::<R>())?;
                 index += u64::from(sent.items);
                 window.sent.push_back(sent);
                 chunk = (chunk * 2).min(self.known_chunk(call)).max(1);
@@ -128,8 +142,7 @@ impl Core {
             };
             self.await_task(sent.id)?;
             window.sent.pop_front();
-            let gathered = self.take_task(sent.id);
-            gathered.drain(|item| gather.item(decode_result(item)));
+            self.hand_out_task(sent.id, gather);
             if gather.has_enough() {
                 self.settle(&mut window, gather)?;
             }
@@ -142,18 +155,17 @@ impl Core {
         call: ValueCall,
         argument: &A,
     ) -> Result<R, PoolError> {
-        let mut batch = Batch::default();
-        batch.push(argument, 0)?;
+        let (batch, exports) = transfer::export(|| Batch::of(argument));
+        let sent = self.submit(call, 0, batch?, exports, None)?;
         let mut window = Window {
             core: self,
-            sent: VecDeque::from([self.submit(call, 0, batch)?]),
+            sent: VecDeque::from([sent]),
         };
-        let id = window.sent[0].id;
-        self.await_task(id)?;
+        self.await_task(sent.id)?;
         window.sent.clear();
-        let mut result = Err(TaskError::Cancelled);
-        self.take_task(id)
-            .drain(|item| result = decode_result(item));
+        let mut result = Each(Vec::with_capacity(1));
+        self.hand_out_task(sent.id, &mut result);
+        let result = result.0.pop().unwrap_or(Err(TaskError::Cancelled));
         result.map_err(|error| PoolErrorKind::Task { index: 0, error }.into())
     }
 
@@ -166,8 +178,7 @@ impl Core {
         for sent in std::mem::take(&mut window.sent) {
             if !self.withdraw(sent.id) {
                 self.await_task(sent.id)?;
-                self.take_task(sent.id)
-                    .drain(|item| gather.item(decode_result(item)));
+                self.hand_out_task(sent.id, gather);
             }
         }
         Ok(())
@@ -195,8 +206,15 @@ impl Core {
             .clamp(1, CHUNK_ITEMS)
     }
 
-    fn submit(&self, call: ValueCall, base: u64, batch: Batch) -> Result<Sent, PoolError> {
-        let (items, bytes, exports) = batch.into_bytes();
+    fn submit(
+        &self,
+        call: ValueCall,
+        base: u64,
+        batch: Batch,
+        exports: Exports,
+        in_place: Option<usize>,
+    ) -> Result<Sent, PoolError> {
+        let (items, bytes) = batch.into_bytes();
         let mut book = self.book();
         if let Some(failure) = &book.failure {
             return Err(failure.error());
@@ -212,6 +230,25 @@ impl Core {
                 .into());
             }
         };
+        // One small result travels inside the entry of its task.
+        let outcome = match in_place.filter(|_| items > 1) {
+            Some(size) => match book.arena.allocate(items as usize * size, &self.control) {
+                Ok(span) => Outcome::InPlace {
+                    span,
+                    size,
+                    failed: Vec::new(),
+                },
+                Err(_) => {
+                    book.free_arguments(arguments);
+                    return Err(PoolErrorKind::TooLarge {
+                        what: "a chunk of results",
+                        bytes: items as usize * size,
+                    }
+                    .into());
+                }
+            },
+            None => Outcome::Streamed(Gathered::default()),
+        };
         let id = book.next_task;
         book.next_task += 1;
         book.tasks.insert(
@@ -222,7 +259,8 @@ impl Core {
                 items,
                 arguments,
                 _exports: exports,
-                gathered: Gathered::default(),
+                outcome,
+                next: 0,
                 entry: None,
                 attempts: 0,
                 retries: call.options.retries,
@@ -264,6 +302,11 @@ impl Core {
         };
         entry.arg_offset.store(offset, Ordering::Relaxed);
         entry.arg_len.store(len as u64, Ordering::Relaxed);
+        let results = match &task.outcome {
+            Outcome::Streamed(_) => 0,
+            Outcome::InPlace { span, .. } => span.offset as u64,
+        };
+        entry.results_offset.store(results, Ordering::Relaxed);
         entry.items.store(task.items, Ordering::Relaxed);
         entry.id.store(id, Ordering::Relaxed);
         entry.descriptor.store(task.descriptor, Ordering::Relaxed);
@@ -273,7 +316,7 @@ impl Core {
         entry.result_len.store(0, Ordering::Relaxed);
         task.entry = Some(index);
         book.entries.insert(index, id);
-        table.publish(position, task.gathered.len());
+        table.publish(position, task.next);
         true
     }
 
@@ -339,22 +382,22 @@ impl Core {
         let Some(task) = book.tasks.get_mut(&id) else {
             return;
         };
-        let inline = table.entries[entry].result_len.load(Ordering::Relaxed) as usize;
-        if (1..=INLINE_BYTES + 1).contains(&inline) && task.items == 1 && task.gathered.len() == 0 {
-            let words = table.entries[entry]
-                .result
-                .iter()
-                .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
-            task.gathered
-                .push(&words.take(inline - 1).collect::<Vec<u8>>());
-        }
-        let missing = TaskError::DecodeResult {
-            message:
-                "the worker said that it was done but sent no result: its memory was overwritten"
-                    .to_owned(),
-        };
-        while task.gathered.len() < task.items {
-            task.gathered.push_error(missing.clone());
+        if let Outcome::Streamed(gathered) = &mut task.outcome {
+            let inline = table.entries[entry].result_len.load(Ordering::Relaxed) as usize;
+            if (1..=INLINE_BYTES + 1).contains(&inline) && task.items == 1 && gathered.len() == 0 {
+                let words = table.entries[entry]
+                    .result
+                    .iter()
+                    .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
+                gathered.push(&words.take(inline - 1).collect::<Vec<u8>>());
+            }
+            let message =
+                "the worker said that it was done but sent no result: its memory was overwritten";
+            while gathered.len() < task.items {
+                gathered.push_error(TaskError::DecodeResult {
+                    message: message.to_owned(),
+                });
+            }
         }
         task.done = true;
         task.entry = None;
@@ -367,14 +410,44 @@ impl Core {
         self.publish_backlog(book);
     }
 
-    /// The results of a done task.
-    fn take_task(&self, id: u64) -> Gathered {
-        let mut book = self.book();
-        let Some(task) = book.tasks.remove(&id) else {
-            return Gathered::default();
+    /// Hands out the results of a done task, and forgets it.
+    fn hand_out_task<R: Sendable, G: Gather<R>>(&self, id: u64, gather: &mut G) {
+        let Some(task) = self.take_task(id) else {
+            return;
         };
-        book.free_arguments(task.arguments);
-        task.gathered
+        match task.outcome {
+            Outcome::Streamed(gathered) => {
+                let held = gathered.holds();
+                gathered.drain(|item| gather.item(decode_result(item)));
+                if held {
+                    self.request_flush();
+                }
+            }
+            Outcome::InPlace { span, size, failed } => {
+                self.hand_out(span.offset, size, task.items as usize, failed, gather);
+                self.book().arena.free(span);
+            }
+        }
+    }
+
+    /// Takes a done task out of the book and frees its arguments.
+    fn take_task(&self, id: u64) -> Option<TaskBook> {
+        let mut book = self.book();
+        let mut task = book.tasks.remove(&id)?;
+        let arguments = std::mem::replace(&mut task.arguments, Arguments::Inline(Vec::new()));
+        book.free_arguments(arguments);
+        Some(task)
+    }
+
+    /// Forgets a task with its results.
+    fn drop_task(&self, id: u64) {
+        if let Some(TaskBook {
+            outcome: Outcome::InPlace { span, .. },
+            ..
+        }) = self.take_task(id)
+        {
+            self.book().arena.free(span);
+        }
     }
 
     /// Takes back a task that has not begun; whether it had not.
@@ -390,9 +463,8 @@ impl Core {
             None if !task.done => book.backlog.retain(|waiting| *waiting != id),
             _ => return false,
         }
-        if let Some(task) = book.tasks.remove(&id) {
-            book.free_arguments(task.arguments);
-        }
+        drop(book);
+        self.drop_task(id);
         true
     }
 }
@@ -409,7 +481,7 @@ impl Drop for Window<'_> {
     fn drop(&mut self) {
         for sent in std::mem::take(&mut self.sent) {
             if !self.core.withdraw(sent.id) && self.core.await_task(sent.id).is_ok() {
-                self.core.take_task(sent.id);
+                self.core.drop_task(sent.id);
             }
         }
     }

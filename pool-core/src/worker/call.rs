@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pool_shm::LeaseCache;
+use pool_shm::transfer::Exports;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,13 +31,15 @@ pub(crate) struct Belongings {
 }
 
 /// What an entry function works on.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Input<'a> {
     /// Encoded arguments; with more than one item, behind a table of where each begins.
+    /// `results` is where plain results go.
     Values {
         bytes: &'a [u8],
         items: u32,
         entry: &'a TaskEntry,
+        results: Option<usize>,
     },
     /// Items of a job: integers from `base` on, or blocks of the arrays that `plan` describes.
     Job {
@@ -150,6 +153,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Keeps segments that the results name until the pool has them.
+    pub(crate) fn keep(&mut self, exports: Exports) {
+        self.head();
+        self.belongings.outbox.keep(&self.link, exports);
+    }
+
     fn head(&mut self) {
         if !self.headed {
             self.headed = true;
@@ -162,21 +171,6 @@ impl<'a> Call<'a> {
         self.belongings.state.downcast_mut().expect(STATE)
     }
 
-    /// The argument of `item`.
-    pub(crate) fn argument<A: DeserializeOwned>(&self, item: u32) -> Result<A, TaskError> {
-        let Input::Values { bytes, items, .. } = &self.input else {
-            unreachable!("only calls with values have arguments")
-        };
-        let bytes =
-            argument_bytes(bytes, *items, item).ok_or_else(|| TaskError::DecodeArgument {
-                message: format!(
-                    "item {item} is not where the table of {items} arguments in {} bytes says",
-                    bytes.len()
-                ),
-            })?;
-        decode(bytes)
-    }
-
     /// Sends the result of the item that was run last.
     pub(crate) fn emit<R: Serialize>(&mut self, result: &R) -> Result<(), TaskError> {
         let encoded = self.belongings.outbox.encode(result)?;
@@ -184,7 +178,6 @@ impl<'a> Call<'a> {
             items: 1, entry, ..
         } = &self.input
             && encoded.payload().len() <= INLINE_BYTES
-            && !encoded.has_exports()
         {
             store_inline(entry, encoded.payload());
             self.belongings.outbox.recycle(encoded);
@@ -194,6 +187,21 @@ impl<'a> Call<'a> {
         self.belongings.outbox.item(&self.link, encoded);
         Ok(())
     }
+}
+
+/// The argument of `item`, one of `items` that `bytes` holds.
+pub(crate) fn argument<A: DeserializeOwned>(
+    bytes: &[u8],
+    items: u32,
+    item: u32,
+) -> Result<A, TaskError> {
+    let found = argument_bytes(bytes, items, item).ok_or_else(|| TaskError::DecodeArgument {
+        message: format!(
+            "item {item} is not where the table of {items} arguments in {} bytes says",
+            bytes.len()
+        ),
+    });
+    decode(found?)
 }
 
 /// Decodes an argument.

@@ -5,11 +5,11 @@ use std::marker::PhantomData;
 
 use pool_shm::Blocks;
 
-use super::call::{Belongings, Call, Input, decode};
+use super::call::{Belongings, Call, Input, argument, decode};
 use crate::error::TaskError;
 use crate::identity::{Descriptor, conjure};
 use crate::index::integer;
-use crate::plain;
+use crate::plain::{self, Results};
 use crate::task::{BlockTask, Sendable, Task};
 
 /// A task over encoded arguments.
@@ -23,11 +23,30 @@ where
 
     fn run(call: &mut Call<'_>) {
         let task = conjure::<F>();
-        call.each(|call, item| {
-            let argument = call.argument::<A>(item)?;
-            let result = task.run(call.state::<S>(), argument);
-            call.emit(&result)
-        });
+        let Input::Values {
+            bytes,
+            items,
+            results,
+            ..
+        } = call.input
+        else {
+            unreachable!("values are run by tasks")
+        };
+        let run =
+            |state: &mut S, item: u32| Ok(task.run(state, argument::<A>(bytes, items, item)?));
+        let size = plain::size::<F::Output>();
+        let Some((offset, size)) = results.zip(size) else {
+            return call.each(|call, item| {
+                let result = run(call.state::<S>(), item)?;
+                call.emit(&result)
+            });
+        };
+        match Results::new(call.link.control.segment(), offset, items as usize, size) {
+            Ok(results) => call.each_in_place(results, |state, _, item| run(state, item)),
+            Err(error) => call.fail_all(&TaskError::EncodeResult {
+                message: error.to_string(),
+            }),
+        }
     }
 }
 

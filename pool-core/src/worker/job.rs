@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 
 use super::call::{Call, Input};
-use super::{Link, Worker};
+use super::{Link, Worker, run};
 use crate::atomic::Ordering;
 use crate::current;
 use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Left};
-use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot, Report};
+use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot};
 use crate::dispatch::join;
 use crate::dispatch::record::Target;
 use crate::identity::Descriptor;
@@ -143,7 +143,7 @@ impl Worker {
             && let Some(claimed) = claimer.claim()
         {
             worked = true;
-            let done = self.run_chunk(control, report, view, &claimed);
+            let done = self.run_chunk(control, view, &claimed);
             claimer.finish(&claimed);
             report.item.store(0, Ordering::Release); // SYNC: item-begun
             report.count(done);
@@ -160,13 +160,7 @@ impl Worker {
     }
 
     /// Runs a claimed chunk; how many items that were.
-    fn run_chunk(
-        &mut self,
-        control: &Control,
-        report: &Report,
-        view: &JobView<'_>,
-        claimed: &Claimed,
-    ) -> u32 {
+    fn run_chunk(&mut self, control: &Control, view: &JobView<'_>, claimed: &Claimed) -> u32 {
         let start = claimed.chunk * view.chunk_len;
         let items = start.saturating_add(claimed.first)..view.end_of(claimed.chunk);
         let target = Target::Chunk {
@@ -175,25 +169,17 @@ impl Worker {
             first: claimed.first,
         };
         let count = items.end.saturating_sub(items.start);
-        let link = Link {
-            control,
-            slot: self.slot,
-            report,
-            kick: self.kick.as_ref().map(AsFd::as_fd),
-        };
+        let link = Link::new(control, self.slot, self.kick.as_ref().map(AsFd::as_fd));
         let input = Input::Job {
             number: view.number,
             base: view.base,
             plan: &view.plan,
             results: view.results,
         };
-        (view.descriptor.run)(&mut Call::new(
-            link,
-            &mut self.belongings,
-            input,
-            items,
-            target,
-        ));
+        run(
+            view.descriptor,
+            &mut Call::new(link, &mut self.belongings, input, items, target),
+        );
         count
     }
 }

@@ -10,7 +10,7 @@ use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use pool_shm::LeaseCache;
+use pool_shm::{LeaseCache, transfer};
 
 pub(crate) use call::Call;
 use call::{Belongings, Input};
@@ -87,12 +87,16 @@ impl Worker {
         if let Some((descriptor, bytes)) = initializer {
             let input = Input::Initializer { bytes };
             let (link, belongings) = (
-                link(&self.control, &self.kick, self.slot),
+                Link::new(
+                    &self.control,
+                    self.slot,
+                    self.kick.as_ref().map(AsFd::as_fd),
+                ),
                 &mut self.belongings,
             );
             let mut call = Call::new(link, belongings, input, 0..1, Target::Initializer);
             match Descriptor::find(descriptor) {
-                Some(descriptor) => (descriptor.run)(&mut call),
+                Some(descriptor) => run(descriptor, &mut call),
                 None => call.fail_all(&unknown(descriptor)),
             }
         }
@@ -125,7 +129,11 @@ impl Worker {
     }
 
     fn link(&self) -> Link<'_> {
-        link(&self.control, &self.kick, self.slot)
+        Link::new(
+            &self.control,
+            self.slot,
+            self.kick.as_ref().map(AsFd::as_fd),
+        )
     }
 
     /// Works until the pool says to leave.
@@ -166,7 +174,11 @@ impl Worker {
             self.belongings.attached = None;
             self.belongings.leases.clear();
             let (link, belongings) = (
-                link(&self.control, &self.kick, self.slot),
+                Link::new(
+                    &self.control,
+                    self.slot,
+                    self.kick.as_ref().map(AsFd::as_fd),
+                ),
                 &mut self.belongings,
             );
             belongings.outbox.purge(&link);
@@ -235,19 +247,25 @@ impl Worker {
             task.attempt.load(Ordering::Relaxed),
         );
         let (link, belongings) = (
-            link(&self.control, &self.kick, self.slot),
+            Link::new(
+                &self.control,
+                self.slot,
+                self.kick.as_ref().map(AsFd::as_fd),
+            ),
             &mut self.belongings,
         );
         let arguments = bytes.as_deref().unwrap_or_default();
+        let offset = task.results_offset.load(Ordering::Relaxed);
         let input = Input::Values {
             bytes: arguments,
             items,
             entry: task,
+            results: (offset != 0).then_some(offset as usize),
         };
         let mut call = Call::new(link, belongings, input, first..items, target);
         let name = task.descriptor.load(Ordering::Relaxed);
         match (&bytes, Descriptor::find(name)) {
-            (Ok(_), Some(descriptor)) => (descriptor.run)(&mut call),
+            (Ok(_), Some(descriptor)) => run(descriptor, &mut call),
             (Ok(_), None) => call.fail_all(&unknown(name)),
             (Err(error), _) => call.fail_all(error),
         }
@@ -273,13 +291,11 @@ impl Worker {
     }
 }
 
-fn link<'a>(control: &'a Control, kick: &'a Option<OwnedFd>, slot: usize) -> Link<'a> {
-    let report = &control.slot(slot).report;
-    Link {
-        control,
-        slot,
-        report,
-        kick: kick.as_ref().map(AsFd::as_fd),
+/// Runs a call; segments that its results name stay here until the pool has them.
+fn run(descriptor: &Descriptor, call: &mut Call<'_>) {
+    let ((), exports) = transfer::export(|| (descriptor.run)(call));
+    if !exports.is_empty() {
+        call.keep(exports);
     }
 }
 

@@ -1,11 +1,14 @@
 //! A worker's way back to the pool: records into its ring, and the segments that must stay until the pool has taken over.
 
-use pool_shm::transfer::{self, Exports};
+use std::os::fd::BorrowedFd;
+
+use pool_shm::transfer::Exports;
 use serde::Serialize;
 
 use crate::atomic::Ordering;
-use crate::dispatch::control::{Control, Report};
+use crate::dispatch::control::{Control, Report, Ring};
 use crate::dispatch::record::{HEAD, Kind, Target, head};
+use crate::dispatch::stream::{StreamWords, StreamWriter};
 use crate::error::TaskError;
 use crate::sys;
 
@@ -34,30 +37,31 @@ impl Outbox {
         link.control.signal_event(); // a call that fails fast wants to know
     }
 
-    /// Encodes a result; it stays in the scratch memory until it is sent or taken.
+    /// Encodes a result, behind room for the head of its record.
     pub(crate) fn encode<R: Serialize>(&mut self, result: &R) -> Result<Encoded, TaskError> {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         bytes.extend_from_slice(&[0; HEAD]);
-        let (encoded, exports) = transfer::export(|| postcard::to_extend(result, bytes));
-        let bytes = encoded.map_err(|error| TaskError::EncodeResult {
-            message: error.to_string(),
-        })?;
-        Ok(Encoded { bytes, exports })
+        let encoded = postcard::to_extend(result, bytes);
+        encoded
+            .map(Encoded)
+            .map_err(|error| TaskError::EncodeResult {
+                message: error.to_string(),
+            })
     }
 
     /// Sends an encoded result.
-    pub(crate) fn item(&mut self, link: &Link<'_>, mut encoded: Encoded) {
-        let head = head(Kind::Item, encoded.bytes.len() - HEAD);
-        encoded.bytes[..HEAD].copy_from_slice(&head);
-        self.send(link, &encoded.bytes);
-        self.keep(link, encoded.exports);
-        self.scratch = encoded.bytes;
+    pub(crate) fn item(&mut self, link: &Link<'_>, Encoded(mut bytes): Encoded) {
+        let head = head(Kind::Item, bytes.len() - HEAD);
+        bytes[..HEAD].copy_from_slice(&head);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        self.send(link, &bytes);
+        self.scratch = bytes;
     }
 
     /// Takes the memory of an encoded result back that went another way.
-    pub(crate) fn recycle(&mut self, encoded: Encoded) {
-        self.scratch = encoded.bytes;
+    pub(crate) fn recycle(&mut self, Encoded(bytes): Encoded) {
+        self.scratch = bytes;
     }
 
     fn record<T: Serialize>(
@@ -66,8 +70,10 @@ impl Outbox {
         kind: Kind,
         payload: &T,
     ) -> Result<(), postcard::Error> {
-        let payload = postcard::to_stdvec(payload)?;
-        let bytes = [&head(kind, payload.len())[..], &payload].concat();
+        let mut bytes = postcard::to_extend(payload, vec![0; HEAD])?;
+        let head = head(kind, bytes.len() - HEAD);
+        bytes[..HEAD].copy_from_slice(&head);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
         self.send(link, &bytes);
         Ok(())
     }
@@ -80,7 +86,7 @@ impl Outbox {
                 .unwrap_or_else(|error| panic!("no memory for a worker's results: {error}"));
             self.reserved = true;
         }
-        let mut writer = link.control.stream_writer(link.slot);
+        let mut writer = StreamWriter::new(link.stream, link.ring);
         loop {
             let written = writer.write(bytes);
             bytes = &bytes[written..];
@@ -100,28 +106,19 @@ impl Outbox {
         }
     }
 
-    fn keep(&mut self, link: &Link<'_>, exports: Exports) {
-        if !exports.is_empty() {
-            self.purge(link);
-            let position = link
-                .control
-                .slot(link.slot)
-                .stream
-                .tail
-                .load(Ordering::Relaxed);
-            self.kept.push((position, exports));
-        }
+    /// Tells the pool of the segments that the results under the last heading name, and keeps them until it has them.
+    pub(crate) fn keep(&mut self, link: &Link<'_>, exports: Exports) {
+        self.purge(link);
+        self.record(link, Kind::Kept, &exports.handles())
+            .expect("handles can be encoded");
+        let position = link.stream.tail.load(Ordering::Relaxed);
+        self.kept.push((position, exports));
     }
 
     /// Lets go of the segments that the pool has taken over.
     pub(crate) fn purge(&mut self, link: &Link<'_>) {
         if !self.kept.is_empty() {
-            let read = link
-                .control
-                .slot(link.slot)
-                .stream
-                .head
-                .load(Ordering::Acquire);
+            let read = link.stream.head.load(Ordering::Acquire);
             self.kept.retain(|(position, _)| *position > read);
         }
     }
@@ -129,20 +126,12 @@ impl Outbox {
 
 /// An encoded result, behind room for the head of its record.
 #[derive(Debug)]
-pub(crate) struct Encoded {
-    bytes: Vec<u8>,
-    exports: Exports,
-}
+pub(crate) struct Encoded(Vec<u8>);
 
 impl Encoded {
     /// The result itself.
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.bytes[HEAD..]
-    }
-
-    /// Whether it names segments of this process.
-    pub(crate) fn has_exports(&self) -> bool {
-        !self.exports.is_empty()
+        &self.0[HEAD..]
     }
 }
 
@@ -152,10 +141,25 @@ pub(crate) struct Link<'a> {
     pub(crate) control: &'a Control,
     pub(crate) slot: usize,
     pub(crate) report: &'a Report,
-    pub(crate) kick: Option<std::os::fd::BorrowedFd<'a>>,
+    pub(crate) stream: &'a StreamWords,
+    pub(crate) ring: Ring<'a>,
+    pub(crate) kick: Option<BorrowedFd<'a>>,
 }
 
-impl Link<'_> {
+impl<'a> Link<'a> {
+    /// The tie of the worker in `slot`.
+    pub(crate) fn new(control: &'a Control, slot: usize, kick: Option<BorrowedFd<'a>>) -> Link<'a> {
+        let place = control.slot(slot);
+        Link {
+            control,
+            slot,
+            report: &place.report,
+            stream: &place.stream,
+            ring: control.ring(slot),
+            kick,
+        }
+    }
+
     /// Tells the pool's watcher to look, for when no caller waits.
     pub(crate) fn kick(&self) {
         if let Some(fd) = self.kick {

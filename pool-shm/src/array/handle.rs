@@ -115,7 +115,7 @@ impl<'de, T: Element, D: Dimension> Deserialize<'de> for ArrayHandle<T, D> {
 /// Opens the segment at once, so that the sender may let it go.
 fn open<T: Element, D: Dimension>(offered: Offered) -> Result<ArrayHandle<T, D>, ShmError> {
     offered.array.layout::<T, D>()?;
-    let file = Arc::new(SegmentFile::open(&offered.array.segment)?);
+    let file = crate::transfer::reach(&offered.array.segment)?;
     Ok(ArrayHandle {
         file,
         offered,

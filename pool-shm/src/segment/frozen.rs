@@ -20,7 +20,7 @@ impl FrozenSegment {
             mapping.file.check(handle)?;
             return Ok(FrozenSegment { mapping });
         }
-        FrozenSegment::map(Arc::new(SegmentFile::open(handle)?))
+        FrozenSegment::map(crate::transfer::reach(handle)?)
     }
 
     /// Maps `file`, which must be sealed, or finds the mapping there is.

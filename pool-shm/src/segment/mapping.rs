@@ -105,7 +105,7 @@ impl Segment {
             mapping.file.check(handle)?;
             return Ok(Segment { mapping });
         }
-        Segment::map(Arc::new(SegmentFile::open(handle)?))
+        Segment::map(crate::transfer::reach(handle)?)
     }
 
     /// Maps the segment behind a descriptor that was received.

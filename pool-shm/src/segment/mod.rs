@@ -11,3 +11,4 @@ pub(crate) use frozen::FrozenSegment;
 pub use handle::{SegmentHandle, SegmentId};
 pub use mapping::Segment;
 pub(crate) use mapping::check_range;
+pub(crate) use registry::Registry;
