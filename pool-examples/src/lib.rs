@@ -14,3 +14,13 @@ mod sys;
 pub mod table;
 pub mod transform;
 pub mod wav;
+
+/// The snippets of the workspace's README, compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// The snippets of ARCHITECTURE.md.
+#[cfg(doctest)]
+#[doc = include_str!("../../ARCHITECTURE.md")]
+pub struct Architecture;

@@ -120,7 +120,9 @@ fn show(counter: &Counter, total: u64, stopped: &Receiver<()>) {
         return;
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {elapsed}, {eta} left");
-    let bar = ProgressBar::new(total).with_style(style.expect("the template is correct"));
+    let bar = ProgressBar::new(total)
+        .with_elapsed(BEFORE)
+        .with_style(style.expect("the template is correct"));
     loop {
         bar.set_position(counter.value());
         if stopped.recv_timeout(BETWEEN) != Err(RecvTimeoutError::Timeout) {
