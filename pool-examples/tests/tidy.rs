@@ -21,6 +21,7 @@ const UNSAFE_FILES: &[&str] = &[
     "pool-core/src/start/fork_server.rs",
     "pool-core/src/start/hook.rs",
     "pool-core/src/sys/image.rs",
+    "pool-core/src/sys/linux.rs",
     "pool-core/src/sys/worker.rs",
     "pool-core/src/worker/entry.rs",
     "pool-shm/src/array/frozen.rs",
