@@ -9,8 +9,6 @@ use super::word::{ClaimWord, Owner};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, control_layout};
 use crate::inject;
 
-/// How many ranges of chunks that lost their worker can be announced at once; more are found by the sweep.
-pub(crate) const ORPHANS: usize = 16;
 /// A batch is at most this many chunks.
 const MAX_BATCH: u32 = 1024;
 /// Set in [`JobWords::exits`] while the pool sleeps until the job is complete.
@@ -27,16 +25,12 @@ control_layout! {
 
     /// The words of a job that all workers share.
     pub(crate) struct JobWords {
-        /// A hint: the first chunk that is in nobody's batch yet.
+        /// A hint: the first chunk that is in nobody's batch yet. The pool sets it back to 0 when a worker has died.
         pub(crate) cursor: CachePadded<AtomicU32>,
         /// [`POOL_SLEEPS`] plus two for each time that a worker left the job.
         pub(crate) exits: CachePadded<AtomicU32>,
         /// Chunks accounted for by the pool: those of dead workers and cancelled ones.
         pub(crate) credit: AtomicU32,
-        /// Not 0 once a worker died in this job: from then on every leaver wakes the pool.
-        pub(crate) troubled: AtomicU32,
-        /// Hints: ranges of chunks to be claimed again, packed like a batch, 0 for none.
-        pub(crate) orphans: [AtomicU64; ORPHANS],
     }
 }
 
@@ -121,7 +115,8 @@ impl<'a> ClaimTable<'a> {
         self.words.exits.load(Ordering::Acquire) & !POOL_SLEEPS
     }
 
-    /// Pool: settles the account of `owner`, which is dead and whose line nobody writes any more.
+    /// Pool: settles the account of `owner`, which is dead and whose line nobody writes any more. When it is known what becomes of
+    /// the chunk that it held, [`ClaimTable::offer_again`] has to follow.
     pub(crate) fn settle_dead(&self, owner: Owner) -> Lost {
         let line = &self.lines[owner.slot()];
         let (current, count) = unpack(line.progress.load(Ordering::Acquire));
@@ -132,7 +127,6 @@ impl<'a> ClaimTable<'a> {
         let finished = u32::from(state == Some(ClaimWord::Done(owner)));
         line.progress.store(0, Ordering::Release);
         self.add_credit(count.wrapping_add(finished));
-        self.words.troubled.store(1, Ordering::Release);
         if state == Some(ClaimWord::Claimed(owner)) {
             Lost::Chunk(current - 1)
         } else {
@@ -142,16 +136,8 @@ impl<'a> ClaimTable<'a> {
 
     /// Pool: the chunk of a dead worker is to be run again from item `first` on.
     pub(crate) fn release(&self, chunk: u32, first: u32) {
+        // SYNC: chunk-state (release side)
         self.states[chunk as usize].store(ClaimWord::Free { first }.bits(), Ordering::Release);
-        let range = pack(chunk, chunk + 1);
-        let free = self
-            .words
-            .orphans
-            .iter()
-            .find(|word| word.load(Ordering::Relaxed) == 0);
-        if let Some(word) = free {
-            word.store(range, Ordering::Release); // SYNC: orphan
-        } // otherwise the sweep at quiescence finds it
     }
 
     /// Pool: nothing of the chunk of a dead worker is left to be run.
@@ -183,14 +169,10 @@ impl<'a> ClaimTable<'a> {
         self.add_credit(voided);
     }
 
-    /// Pool: no worker is in the job, yet it is not complete: a hint was lost with a dead worker, so every chunk is offered again.
-    pub(crate) fn reopen(&self) {
-        self.words.cursor.store(0, Ordering::Release);
-    }
-
-    /// Whether a worker has died in this job.
-    pub(crate) fn is_troubled(&self) -> bool {
-        self.words.troubled.load(Ordering::Acquire) != 0
+    /// Pool, after a death: hints may have been lost with the dead, so every chunk is offered again. The caller wakes everybody
+    /// afterwards: each worker then looks once more, and sees this and what was done to the chunks before.
+    pub(crate) fn offer_again(&self) {
+        self.words.cursor.store(0, Ordering::Release); // SYNC: job-cursor
     }
 
     fn add_credit(&self, chunks: u32) {
@@ -287,47 +269,42 @@ impl<'a> Claimer<'a> {
         self.done += 1;
     }
 
-    /// Leaves the job; [`Claimer::claim`] has just said that there is nothing.
+    /// Leaves the job, between two chunks. What is left of the batch stays there for whoever comes.
     pub(crate) fn leave(self) -> Left {
         self.announce(0);
+        let batch = self.line().batch.load(Ordering::Relaxed);
+        let (lo, hi) = unpack(batch);
+        if (lo..hi).contains(&self.next) {
+            let rest = pack(self.next, hi);
+            // It fails if a thief has just taken a part; the word is a hint either way.
+            let _ = self.line().batch.compare_exchange(
+                batch,
+                rest,
+                Ordering::AcqRel, // SYNC: job-batch
+                Ordering::Relaxed,
+            );
+        }
         inject::point("claim.before-exit");
         let exits = self.table.words.exits.fetch_add(2, Ordering::AcqRel); // SYNC: job-exit
         inject::point("claim.exited");
-        let news = self.table.is_troubled() || self.table.is_complete();
-        if exits & POOL_SLEEPS != 0 && news {
+        if exits & POOL_SLEEPS != 0 && self.table.is_complete() {
             Left::WakePool
         } else {
             Left::Quietly
         }
     }
 
-    /// Gets a new batch: of chunks that lost their worker, of untouched ones, or half of somebody else's.
+    /// Gets a new batch: of chunks that are in no batch, or half of somebody else's.
     fn refill(&mut self) -> bool {
-        let batch = self
-            .take_orphan()
-            .or_else(|| self.take_fresh())
-            .or_else(|| self.steal());
-        let Some((lo, hi)) = batch else { return false };
+        let Some((lo, hi)) = self.take_fresh().or_else(|| self.steal()) else {
+            return false;
+        };
         inject::point("claim.batch-taken");
         self.next = lo;
-        self.line().batch.store(pack(lo, hi), Ordering::Relaxed);
+        // SYNC: job-batch (release side: who takes a part of it sees what made its chunks free)
+        self.line().batch.store(pack(lo, hi), Ordering::Release);
         inject::point("claim.batch-published");
         true
-    }
-
-    fn take_orphan(&self) -> Option<(u32, u32)> {
-        if !self.table.is_troubled() {
-            return None;
-        }
-        let taken = self.table.words.orphans.iter().find_map(|word| {
-            let seen = word.load(Ordering::Relaxed);
-            (seen != 0
-                && word
-                    .compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed)
-                    .is_ok())
-            .then_some(seen)
-        }); // SYNC: orphan
-        taken.map(unpack).filter(|(lo, hi)| lo < hi)
     }
 
     fn take_fresh(&self) -> Option<(u32, u32)> {
@@ -336,7 +313,7 @@ impl<'a> Claimer<'a> {
             .checked_sub(cursor.load(Ordering::Relaxed))
             .filter(|left| *left > 0)?;
         let size = (left / (4 * self.workers)).clamp(1, MAX_BATCH);
-        let lo = cursor.fetch_add(size, Ordering::Relaxed);
+        let lo = cursor.fetch_add(size, Ordering::AcqRel); // SYNC: job-cursor
         inject::point("claim.cursor-moved");
         (lo < chunks).then(|| (lo, lo.saturating_add(size).min(chunks)))
     }
@@ -357,7 +334,7 @@ impl<'a> Claimer<'a> {
             let kept = pack(unpack(batch).0, middle);
             if line
                 .batch
-                .compare_exchange(batch, kept, Ordering::Relaxed, Ordering::Relaxed)
+                .compare_exchange(batch, kept, Ordering::AcqRel, Ordering::Relaxed) // SYNC: job-batch
                 .is_ok()
             {
                 return Some((middle, hi));

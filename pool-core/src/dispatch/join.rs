@@ -13,7 +13,8 @@ pub(crate) fn join(number: &AtomicU64, joined: &AtomicU64) -> Option<u64> {
     if seen == 0 {
         return None;
     }
-    joined.store(seen, Ordering::Relaxed);
+    // Release, so that the pool that reads this number instead of the 0 before it also sees the last job left.
+    joined.store(seen, Ordering::Release); // SYNC: job-left
     inject::point("join.announced");
     // Pairs with the fence in `close`: either the pool sees our announcement, or we see that the job is closed.
     fence(Ordering::SeqCst);

@@ -74,10 +74,15 @@ impl Book {
                 Some(JobBook {
                     gathered: Some(all),
                     chunk_len,
+                    items,
                     ..
                 }) => all
                     .get_mut(chunk as usize)
-                    .map_or(Inbox::Nowhere, |chunk| Inbox::Items(chunk, *chunk_len)),
+                    .map_or(Inbox::Nowhere, |gathered| {
+                        // There is such a chunk, so it begins below `items`.
+                        let left = items.saturating_sub(chunk * *chunk_len);
+                        Inbox::Items(gathered, left.min(*chunk_len))
+                    }),
                 Some(JobBook { failed, items, .. }) => Inbox::Errors(failed, *items),
             },
             Some(Target::Task { id, .. }) => match self.tasks.get_mut(&id) {
@@ -157,6 +162,14 @@ fn take_items(items: &mut Gathered, limit: u32, record: Record<'_>, rest: &mut &
             true
         }
         _ => false,
+    }
+}
+
+/// The error of an item whose worker's word says that it is done, without a result.
+pub(crate) fn no_result() -> TaskError {
+    TaskError::DecodeResult {
+        message: "the worker said that it was done but sent no result: its memory was overwritten"
+            .to_owned(),
     }
 }
 

@@ -72,6 +72,7 @@ impl Core {
             if let Lost::Chunk(chunk) = table.settle_dead(dead.owner) {
                 settle_chunk(job, &table, chunk, dead);
             }
+            table.offer_again();
         }
     }
 
@@ -88,7 +89,9 @@ impl Core {
             task.entry = None;
             let next = match &task.outcome {
                 Outcome::Streamed(gathered) => gathered.len(),
-                Outcome::InPlace { .. } => dead.begun.unwrap_or(task.next),
+                Outcome::InPlace { failed, .. } => {
+                    begun_or_next(dead.begun, failed).unwrap_or(task.next)
+                }
             };
             if next != task.next {
                 (task.next, task.attempts) = (next, 0);
@@ -112,6 +115,11 @@ impl Core {
     }
 }
 
+/// The item that a dead worker had begun, or the one behind it if its error is already there: that one is not run again.
+fn begun_or_next(begun: Option<u32>, failed: &[(u32, TaskError)]) -> Option<u32> {
+    begun.map(|item| item + u32::from(failed.iter().any(|(failed, _)| *failed == item)))
+}
+
 /// The chunk that a dead worker held.
 fn settle_chunk(job: &mut JobBook, table: &ClaimTable<'_>, chunk: u32, dead: &Dead) {
     let range = job.range(chunk);
@@ -120,7 +128,7 @@ fn settle_chunk(job: &mut JobBook, table: &ClaimTable<'_>, chunk: u32, dead: &De
     // Results that came through the stream are there; one in place is there if the worker had gone on to the next item.
     let mut next = match &job.gathered {
         Some(gathered) => range.start + gathered[chunk as usize].len(),
-        None => begun.unwrap_or(range.start + resumed),
+        None => begun_or_next(begun, &job.failed).unwrap_or(range.start + resumed),
     };
     if begun == Some(next) {
         let attempts = job.attempts.entry(next).or_default();

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use super::book::{Book, Gathered, JobBook};
-use super::collect::decode_result;
+use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::verbs::Options;
 use crate::atomic::{AtomicU32, Ordering};
@@ -203,6 +203,9 @@ impl Core {
             self.await_job(&job, G::FAILS_FAST)?;
             open.open.pop_front();
             self.close_job(call, &job, gather);
+            if gather.has_enough() {
+                break; // the errors of later waves are later ones
+            }
         }
         drop(open);
         self.note_cost(call, began.elapsed().as_nanos() as f64 * workers as f64);
@@ -390,18 +393,9 @@ impl Core {
             .iter()
             .for_each(|state: &AtomicU32| state.store(0, Ordering::Relaxed));
         let words = table.words;
-        for word in [
-            &*words.cursor,
-            &*words.exits,
-            &words.credit,
-            &words.troubled,
-        ] {
+        for word in [&*words.cursor, &*words.exits, &words.credit] {
             word.store(0, Ordering::Relaxed);
         }
-        words
-            .orphans
-            .iter()
-            .for_each(|orphan| orphan.store(0, Ordering::Relaxed));
     }
 
     fn describe(&self, call: &Span64<'_>, open: &Open, first: u64, chunk_len: u32, plan: usize) {
@@ -459,7 +453,7 @@ impl Core {
         }
     }
 
-    /// What a waiting caller does when something has happened: reads results, cancels what is in vain, mends what a death broke.
+    /// What a waiting caller does when something has happened: reads results, cancels what is in vain.
     fn attend(&self, open: &Open, fails_fast: bool) -> Result<(), PoolError> {
         let mut book = self.book();
         book.drain_all(&self.control);
@@ -474,15 +468,6 @@ impl Core {
             job.cancelled = true;
             table.cancel();
         }
-        if table.is_troubled()
-            && !table.is_complete()
-            && self.is_quiet(open.number)
-            && !job.cancelled
-        {
-            table.reopen();
-            drop(book);
-            self.control.ring_bell(u32::MAX);
-        }
         Ok(())
     }
 
@@ -494,22 +479,32 @@ impl Core {
             return;
         };
         drop(book);
+        let cut = (job.items, job.chunk_len);
         match (job.gathered, call.in_place) {
-            (Some(chunks), _) => self.hand_out_chunks(chunks, job.items, job.chunk_len, gather),
-            (None, Some(size)) => {
-                self.hand_out(open.results, size, open.items as usize, job.failed, gather)
+            (Some(chunks), _) => {
+                // Before results are decoded, which is code of users and may panic.
+                self.free(open, job.memory);
+                let missing = if job.cancelled {
+                    TaskError::Cancelled
+                } else {
+                    no_result()
+                };
+                self.hand_out_chunks(chunks, cut, &missing, gather);
             }
-            (None, None) => {}
+            (None, Some(size)) => {
+                self.hand_out(open.results, size, open.items as usize, job.failed, gather);
+                self.free(open, job.memory);
+            }
+            (None, None) => self.free(open, job.memory),
         }
-        self.free(open, job.memory);
     }
 
-    /// Results that came through the streams. What is missing of a chunk was cancelled.
+    /// Results that came through the streams. What a chunk lacks has the error `missing`.
     fn hand_out_chunks<R: Sendable, G: Gather<R>>(
         &self,
         chunks: Vec<Gathered>,
-        items: u32,
-        chunk_len: u32,
+        (items, chunk_len): (u32, u32),
+        missing: &TaskError,
         gather: &mut G,
     ) {
         if chunks.iter().any(Gathered::holds) {
@@ -519,7 +514,7 @@ impl Core {
             let expected = chunk_len.min(items - chunk * chunk_len);
             let given = gathered.len();
             gathered.drain(|item| gather.item(decode_result(item)));
-            (given..expected).for_each(|_| gather.item(Err(TaskError::Cancelled)));
+            (given..expected).for_each(|_| gather.item(Err(missing.clone())));
         }
     }
 
@@ -572,8 +567,10 @@ impl Core {
             .find(|(_, number, _)| *number == open.number)
         {
             retired.2 = memory;
+            return self.free_retired(&mut book);
         }
-        self.free_retired(&mut book);
+        // Another caller has looked meanwhile: nobody touches the job any more, and its place is in use again.
+        memory.into_iter().for_each(|span| book.arena.free(span));
     }
 }
 

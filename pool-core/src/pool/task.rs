@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use pool_shm::transfer::{self, Exports};
 
 use super::book::{Arguments, Book, Gathered, Outcome, TaskBook};
-use super::collect::decode_result;
+use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::job::{Each, Gather};
 use super::verbs::Options;
@@ -391,12 +391,8 @@ impl Core {
                     .flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes());
                 gathered.push(&words.take(inline - 1).collect::<Vec<u8>>());
             }
-            let message =
-                "the worker said that it was done but sent no result: its memory was overwritten";
             while gathered.len() < task.items {
-                gathered.push_error(TaskError::DecodeResult {
-                    message: message.to_owned(),
-                });
+                gathered.push_error(no_result());
             }
         }
         task.done = true;
@@ -463,6 +459,7 @@ impl Core {
             None if !task.done => book.backlog.retain(|waiting| *waiting != id),
             _ => return false,
         }
+        self.publish_backlog(&mut book); // there is an entry more
         drop(book);
         self.drop_task(id);
         true

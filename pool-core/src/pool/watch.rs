@@ -341,12 +341,11 @@ impl Watcher {
     /// Workers whose stream was overwritten cannot be believed any more.
     fn kill_corrupt(&self) {
         let book = self.core.book();
-        for (process, _) in self
+        for process in self
             .processes
             .iter()
-            .flatten()
             .zip(&book.places)
-            .filter(|(_, place)| place.corrupt)
+            .filter_map(|(process, place)| process.as_ref().filter(|_| place.corrupt))
         {
             sys::kill(process.pidfd.as_fd());
         }

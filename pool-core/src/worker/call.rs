@@ -140,6 +140,11 @@ impl<'a> Call<'a> {
         item + 1
     }
 
+    /// Whether anything was sent to the pool.
+    pub(crate) fn has_sent(&self) -> bool {
+        self.headed
+    }
+
     /// Sends that `item` has no result.
     pub(crate) fn fail(&mut self, item: u32, error: &TaskError) {
         self.head();

@@ -151,8 +151,9 @@ impl Worker {
                 self.obey();
             }
             if tasks.has_work() {
-                self.run_task();
-                current::enter_call(view.first_index, view.attempt);
+                // A task may be long: the job must not wait for it, neither for the count of what was done here nor for its memory.
+                control.wake_another();
+                break;
             }
         }
         current::leave_call();

@@ -84,6 +84,7 @@ impl Worker {
     /// Runs the initializer and reports how it went. Whether the worker is ready.
     pub(crate) fn initialize(&mut self, initializer: Option<(u64, &[u8])>, seed: u64) -> bool {
         current::enter_worker(self.control.clone(), self.slot, seed);
+        let mut failed = false;
         if let Some((descriptor, bytes)) = initializer {
             let input = Input::Initializer { bytes };
             let (link, belongings) = (
@@ -99,21 +100,9 @@ impl Worker {
                 Some(descriptor) => run(descriptor, &mut call),
                 None => call.fail_all(&unknown(descriptor)),
             }
+            // An initializer sends nothing but its error.
+            failed = call.has_sent();
         }
-        let sent = self
-            .control
-            .slot(self.slot)
-            .stream
-            .tail
-            .load(Ordering::Relaxed);
-        let failed = initializer.is_some()
-            && sent
-                != self
-                    .control
-                    .slot(self.slot)
-                    .stream
-                    .head
-                    .load(Ordering::Relaxed);
         let word = if failed {
             status::INITIALIZER_FAILED
         } else {
@@ -224,12 +213,14 @@ impl Worker {
             .slot(self.slot)
             .report
             .count(task.items.load(Ordering::Relaxed).saturating_sub(first));
+        // Before the entry is somebody else's.
+        let notify = task.notify.load(Ordering::Relaxed) != 0;
         match self.control.tasks().finish(entry, self.owner) {
             Finished::WakePool => self.control.signal_event(),
             Finished::Quietly => {}
         }
         self.nothing_begun();
-        if task.notify.load(Ordering::Relaxed) != 0 {
+        if notify {
             self.link().kick();
         }
         true
