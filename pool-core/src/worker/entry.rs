@@ -22,6 +22,13 @@ where
     pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
 
     fn run(call: &mut Call<'_>) {
+        // Arrays that are arguments of many tasks stay mapped from one to the next.
+        let mut leases = std::mem::take(&mut call.belongings.leases);
+        leases.scope(|| Self::run_in_scope(call));
+        call.belongings.leases = leases;
+    }
+
+    fn run_in_scope(call: &mut Call<'_>) {
         let task = conjure::<F>();
         let Input::Values {
             bytes,
@@ -34,8 +41,7 @@ where
         };
         let run =
             |state: &mut S, item: u32| Ok(task.run(state, argument::<A>(bytes, items, item)?));
-        let size = plain::size::<F::Output>();
-        let Some((offset, size)) = results.zip(size) else {
+        let Some((offset, size)) = results.zip(plain::size::<F::Output>()) else {
             return call.each(|call, item| {
                 let result = run(call.state::<S>(), item)?;
                 call.emit(&result)

@@ -275,10 +275,8 @@ impl Worker {
     /// A worker that does other work than the arrays were lent for must not keep them mapped: it could be a long time until
     /// it looks at the pool's orders again.
     fn forget_leases(&mut self) {
-        if self.belongings.attached.is_some() || !self.belongings.leases.is_empty() {
-            self.belongings.attached = None;
-            self.belongings.leases.clear();
-        }
+        self.belongings.attached = None;
+        self.belongings.leases.release_lent();
     }
 }
 

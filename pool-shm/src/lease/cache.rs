@@ -27,6 +27,8 @@ pub struct LeaseCache {
 struct Kept {
     memory: Memory,
     handle: SegmentHandle,
+    /// Lent for writing, so that its owner may want to freeze it.
+    lent: bool,
 }
 
 impl LeaseCache {
@@ -45,6 +47,14 @@ impl LeaseCache {
     /// something else in this process still uses it.
     pub fn release(&mut self, id: SegmentId) {
         self.kept.retain(|kept| kept.handle.id() != id);
+    }
+
+    /// Lets go of what was lent for writing: its owner may want to freeze it.
+    /// What can be kept without being in anybody's way stays.
+    ///
+    /// A worker calls it before it turns to work that may take long.
+    pub fn release_lent(&mut self) {
+        self.kept.retain(|kept| !kept.lent);
     }
 
     /// Runs `f`; whatever is deserialised in it by this thread, frozen and raw
@@ -76,10 +86,20 @@ impl LeaseCache {
     /// The segment that `handle` names, kept or newly mapped: for reading if
     /// it is said to be `frozen`, for writing otherwise.
     pub(super) fn map(&mut self, handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
-        let kept = match self.take(handle, frozen) {
+        self.keep(handle, frozen, !frozen)
+    }
+
+    fn keep(
+        &mut self,
+        handle: &SegmentHandle,
+        frozen: bool,
+        lent: bool,
+    ) -> Result<Memory, ShmError> {
+        let mut kept = match self.take(handle, frozen) {
             Some(kept) => kept,
             None => self.add(handle, frozen)?,
         };
+        kept.lent |= lent;
         kept.memory.file().check(handle)?;
         let memory = kept.memory.clone();
         self.kept.push(kept);
@@ -103,6 +123,7 @@ impl LeaseCache {
         Ok(Kept {
             memory,
             handle: handle.clone(),
+            lent: false,
         })
     }
 }
@@ -129,7 +150,7 @@ impl Drop for Back<'_> {
 /// scope that this thread is in, if it is in one.
 pub(crate) fn attach(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
     CURRENT.with_borrow_mut(|cache| match cache {
-        Some(cache) => cache.map(handle, frozen),
+        Some(cache) => cache.keep(handle, frozen, false),
         None => map(handle, frozen),
     })
 }
@@ -163,7 +184,7 @@ mod tests {
         assert_eq!(kept.len(), 8);
         cache.release(segments[8].id());
         assert_eq!(cache.kept.len(), 7);
-        cache.clear();
+        cache.release_lent();
         assert!(cache.is_empty());
     }
 
@@ -194,6 +215,8 @@ mod tests {
         let (mut cache, mut inner) = (LeaseCache::default(), LeaseCache::default());
         cache.scope(|| inner.scope(|| read().unwrap()));
         assert!(cache.is_empty() && !inner.is_empty());
+        inner.release_lent();
+        assert!(!inner.is_empty());
         inner.clear();
         assert!(cache.scope(read).is_ok());
         drop(array);
