@@ -31,6 +31,7 @@ impl Running {
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
@@ -66,7 +67,14 @@ impl Running {
     fn finish(mut self) -> String {
         let mut text = String::new();
         self.output.read_to_string(&mut text).unwrap();
-        assert!(self.child.wait().unwrap().success());
+        let mut errors = String::new();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        assert!(self.child.wait().unwrap().success(), "{errors}");
         text
     }
 }
@@ -149,6 +157,67 @@ fn when_the_parent_is_killed_between_many_small_tasks_workers_go() {
     let small = ["--block", "1", "--work", "0", "--repeat", "1000000000"];
     kill_parent("forkserver", &small, None);
     kill_parent("spawn", &small, None);
+}
+
+#[test]
+fn when_the_parent_is_killed_a_stopped_fork_server_goes_and_its_workers_too() {
+    let mut running = Running::start("forkserver", &["--work", "3600000"]);
+    let descendants = running.descendants();
+    let parent = running.child.id();
+    let server: Vec<Status> = descendants
+        .iter()
+        .map(Process::status)
+        .filter(|process| process.parent == parent)
+        .collect();
+    Process::open(server[0]).unwrap().stop().unwrap();
+    await_state(&server, State::Stopped);
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    assert_gone(&descendants);
+}
+
+#[test]
+fn without_retries_the_death_of_a_worker_is_told() {
+    for method in ["forkserver", "spawn"] {
+        // One block, so that one worker is busy; the others wait, or look for work for a moment.
+        let args = ["--rows", "100", "--work", "3600000", "--retries", "0"];
+        let mut running = Running::start(method, &args);
+        let mut killed = Vec::new();
+        while !running.has_ended() {
+            let workers = running.workers().into_iter();
+            match workers
+                .filter(|worker| worker.state == State::Running)
+                .map(Process::open)
+                .next()
+            {
+                Some(Ok(busy)) if busy.kill().is_ok() => {
+                    assert!(busy.wait(LIMIT).unwrap());
+                    killed.push(busy.status().pid);
+                }
+                _ => std::thread::yield_now(),
+            }
+        }
+        assert_eq!(running.child.wait().unwrap().code(), Some(1));
+        let mut errors = String::new();
+        running
+            .child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut errors)
+            .unwrap();
+        assert!(
+            errors.starts_with("error: task 0 failed: ") && errors.contains("SIGKILL"),
+            "{errors}"
+        );
+        assert!(
+            killed
+                .iter()
+                .any(|pid| errors.contains(&format!("pid {pid}"))),
+            "{killed:?}: {errors}"
+        );
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
 }
 
 #[test]

@@ -134,6 +134,16 @@ fn a_repeated_job_counts_every_block() {
 }
 
 #[test]
+fn a_long_job_draws_no_bar_without_a_terminal() {
+    // Longer than the second after which a bar would come; `succeed` wants no output on standard error.
+    let output = succeed(
+        PROGRAM,
+        &["--rows", "400", "--work", "300", "--workers", "1"],
+    );
+    assert_eq!(sum(&table(&output, "worker"), 2), 4);
+}
+
+#[test]
 fn wrong_arguments_are_explained() {
     refuse_arguments(PROGRAM, &["--block", "0"], &["--block", "zero"]);
     refuse_arguments(PROGRAM, &["--workers", "0"], &["--workers", "zero"]);
