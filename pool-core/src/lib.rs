@@ -22,6 +22,8 @@
 
 mod atomic;
 #[cfg(not(loom))]
+mod codec;
+#[cfg(not(loom))]
 mod current;
 mod dispatch;
 #[cfg(not(loom))]

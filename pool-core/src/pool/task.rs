@@ -10,6 +10,7 @@ use super::core::Core;
 use super::job::{Each, Gather};
 use super::verbs::Options;
 use crate::atomic::Ordering;
+use crate::codec;
 use crate::dispatch::arena::Exhausted;
 use crate::dispatch::tasks::INLINE_BYTES;
 use crate::dispatch::word::ClaimWord;
@@ -37,9 +38,8 @@ struct Batch {
 impl Batch {
     fn push<A: Sendable>(&mut self, argument: &A, index: u64) -> Result<(), PoolError> {
         self.offsets.push(self.bytes.len() as u32);
-        let bytes = std::mem::take(&mut self.bytes);
-        let encoded = postcard::to_extend(argument, bytes);
-        self.bytes = encoded.map_err(|error| PoolErrorKind::EncodeArgument {
+        let encoded = codec::append(argument, &mut self.bytes);
+        encoded.map_err(|error| PoolErrorKind::EncodeArgument {
             index,
             message: error.to_string(),
         })?;

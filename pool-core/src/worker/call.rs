@@ -158,6 +158,20 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Whether the results are numbers that are written in place.
+    pub(crate) fn is_in_place(&self) -> bool {
+        matches!(
+            self.input,
+            Input::Job {
+                results: Some(_),
+                ..
+            } | Input::Values {
+                results: Some(_),
+                ..
+            }
+        )
+    }
+
     /// Keeps segments that the results name until the pool has them.
     pub(crate) fn keep(&mut self, exports: Exports) {
         self.head();

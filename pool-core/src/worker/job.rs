@@ -136,6 +136,8 @@ impl Worker {
             &control.slot(self.slot).report,
         );
         let workers = orders.workers.load(Ordering::Relaxed);
+        let kick = self.kick.clone();
+        let link = Link::new(control, self.slot, kick.as_ref().map(|kick| kick.as_fd()));
         let mut claimer = Claimer::enter(view.table, self.owner, workers);
         let mut worked = false;
         current::enter_call(view.first_index, view.attempt);
@@ -143,7 +145,7 @@ impl Worker {
             && let Some(claimed) = claimer.claim()
         {
             worked = true;
-            let done = self.run_chunk(control, view, &claimed);
+            let done = self.run_chunk(link, view, &claimed);
             claimer.finish(&claimed);
             report.item.store(0, Ordering::Release); // SYNC: item-begun
             report.count(done);
@@ -161,7 +163,7 @@ impl Worker {
     }
 
     /// Runs a claimed chunk; how many items that were.
-    fn run_chunk(&mut self, control: &Control, view: &JobView<'_>, claimed: &Claimed) -> u32 {
+    fn run_chunk(&mut self, link: Link<'_>, view: &JobView<'_>, claimed: &Claimed) -> u32 {
         let start = claimed.chunk * view.chunk_len;
         let items = start.saturating_add(claimed.first)..view.end_of(claimed.chunk);
         let target = Target::Chunk {
@@ -170,7 +172,6 @@ impl Worker {
             first: claimed.first,
         };
         let count = items.end.saturating_sub(items.start);
-        let link = Link::new(control, self.slot, self.kick.as_ref().map(AsFd::as_fd));
         let input = Input::Job {
             number: view.number,
             base: view.base,

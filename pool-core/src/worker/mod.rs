@@ -8,6 +8,7 @@ mod panic;
 
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Instant;
 
 use pool_shm::{LeaseCache, transfer};
@@ -37,7 +38,7 @@ const YIELDS: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Worker {
     control: Control,
-    kick: Option<OwnedFd>,
+    kick: Option<Arc<OwnedFd>>,
     slot: usize,
     owner: Owner,
     belongings: Belongings,
@@ -73,7 +74,7 @@ impl Worker {
         let yields = if workers > cores { 4 } else { YIELDS };
         Worker {
             control,
-            kick,
+            kick: kick.map(Arc::new),
             slot,
             owner: Owner::new(slot, generation),
             belongings,
@@ -91,7 +92,7 @@ impl Worker {
                 Link::new(
                     &self.control,
                     self.slot,
-                    self.kick.as_ref().map(AsFd::as_fd),
+                    self.kick.as_ref().map(|kick| kick.as_fd()),
                 ),
                 &mut self.belongings,
             );
@@ -121,7 +122,7 @@ impl Worker {
         Link::new(
             &self.control,
             self.slot,
-            self.kick.as_ref().map(AsFd::as_fd),
+            self.kick.as_ref().map(|kick| kick.as_fd()),
         )
     }
 
@@ -166,7 +167,7 @@ impl Worker {
                 Link::new(
                     &self.control,
                     self.slot,
-                    self.kick.as_ref().map(AsFd::as_fd),
+                    self.kick.as_ref().map(|kick| kick.as_fd()),
                 ),
                 &mut self.belongings,
             );
@@ -241,7 +242,7 @@ impl Worker {
             Link::new(
                 &self.control,
                 self.slot,
-                self.kick.as_ref().map(AsFd::as_fd),
+                self.kick.as_ref().map(|kick| kick.as_fd()),
             ),
             &mut self.belongings,
         );
@@ -282,6 +283,9 @@ impl Worker {
 
 /// Runs a call; segments that its results name stay here until the pool has them.
 fn run(descriptor: &Descriptor, call: &mut Call<'_>) {
+    if call.is_in_place() {
+        return (descriptor.run)(call); // numbers name no segments
+    }
     let ((), exports) = transfer::export(|| (descriptor.run)(call));
     if !exports.is_empty() {
         call.keep(exports);

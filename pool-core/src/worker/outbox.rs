@@ -6,6 +6,7 @@ use pool_shm::transfer::Exports;
 use serde::Serialize;
 
 use crate::atomic::Ordering;
+use crate::codec;
 use crate::dispatch::control::{Control, Report, Ring};
 use crate::dispatch::record::{HEAD, Kind, Target, head};
 use crate::dispatch::stream::{StreamWords, StreamWriter};
@@ -42,12 +43,12 @@ impl Outbox {
         let mut bytes = std::mem::take(&mut self.scratch);
         bytes.clear();
         bytes.extend_from_slice(&[0; HEAD]);
-        let encoded = postcard::to_extend(result, bytes);
-        encoded
-            .map(Encoded)
-            .map_err(|error| TaskError::EncodeResult {
+        match codec::append(result, &mut bytes) {
+            Ok(()) => Ok(Encoded(bytes)),
+            Err(error) => Err(TaskError::EncodeResult {
                 message: error.to_string(),
-            })
+            }),
+        }
     }
 
     /// Sends an encoded result.
@@ -70,7 +71,8 @@ impl Outbox {
         kind: Kind,
         payload: &T,
     ) -> Result<(), postcard::Error> {
-        let mut bytes = postcard::to_extend(payload, vec![0; HEAD])?;
+        let mut bytes = vec![0; HEAD];
+        codec::append(payload, &mut bytes)?;
         let head = head(kind, bytes.len() - HEAD);
         bytes[..HEAD].copy_from_slice(&head);
         bytes.resize(bytes.len().next_multiple_of(8), 0);
