@@ -74,6 +74,8 @@ control_layout! {
         pub(crate) item: AtomicU32,
         /// The value of [`Orders::flush`] up to which this worker has obeyed.
         pub(crate) flushed: AtomicU32,
+        /// 1 while the worker may have segments mapped that were lent to it for writing.
+        pub(crate) holds: AtomicU32,
         pub(crate) tasks_done: AtomicU64,
     }
 
@@ -96,6 +98,8 @@ control_layout! {
         /// [`TaskTable::head`].
         pub(crate) head: CachePadded<AtomicU64>,
         pub(crate) bell: Bell,
+        /// Not 0: a worker found words here that make no sense.
+        pub(crate) distress: AtomicU32,
         /// Futex word that threads of the pool's process sleep on.
         pub(crate) event: CachePadded<AtomicU32>,
         pub(crate) jobs: [CachePadded<JobSlot>; JOBS],

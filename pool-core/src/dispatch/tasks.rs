@@ -74,10 +74,11 @@ impl<'a> TaskTable<'a> {
     pub(crate) fn claim(&self, owner: Owner) -> Option<(usize, u32)> {
         let tail = self.tail.load(Ordering::Acquire); // SYNC: task-tail
         let mut position = self.head.load(Ordering::Relaxed);
-        // Bounds the walk also when the words are corrupt.
-        position = position
-            .max(tail.saturating_sub(self.entries.len() as u64))
-            .min(tail);
+        // Older positions are gone; one beyond the tail is another worker's news, or was overwritten: then all are looked at.
+        let oldest = tail.saturating_sub(self.entries.len() as u64);
+        if position < oldest || position > tail {
+            position = oldest;
+        }
         while position < tail {
             let entry = self.index(position);
             position += 1;
@@ -126,10 +127,10 @@ impl<'a> TaskTable<'a> {
         self.head.load(Ordering::Relaxed) < self.tail.load(Ordering::Relaxed)
     }
 
-    /// Pool, one thread at a time: an entry that is not in use, and the position to publish it at.
-    pub(crate) fn vacant(&self) -> Option<(u64, usize)> {
-        let tail = self.tail.load(Ordering::Relaxed);
-        (tail..tail + self.entries.len() as u64)
+    /// Pool, one thread at a time: an entry that is not in use, and the position to publish it at, not before `next`. The pool
+    /// knows `next` by itself: what stands in shared memory may have been overwritten.
+    pub(crate) fn vacant(&self, next: u64) -> Option<(u64, usize)> {
+        (next..next + self.entries.len() as u64)
             .map(|position| (position, self.index(position)))
             .find(|(_, entry)| self.word(*entry) == ClaimWord::Void)
     }

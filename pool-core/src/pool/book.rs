@@ -78,6 +78,9 @@ pub(crate) struct JobBook {
     pub(crate) items: u32,
     pub(crate) chunk_len: u32,
     pub(crate) chunks: u32,
+    /// Where lines and states are in the control segment.
+    pub(crate) lines: usize,
+    pub(crate) states: usize,
     /// Results by chunk, if they come through the streams.
     pub(crate) gathered: Option<Vec<Gathered>>,
     /// Errors by item, if results are written in place.
@@ -164,8 +167,15 @@ pub(crate) struct Place {
 /// Why a pool runs nothing any more.
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
-    Initializer { worker: usize, cause: TaskError },
-    Start { what: String },
+    Initializer {
+        worker: usize,
+        cause: TaskError,
+    },
+    Start {
+        what: String,
+    },
+    /// A worker found shared words that make no sense.
+    Overwritten,
     Closed,
 }
 
@@ -175,6 +185,9 @@ impl Failure {
         match self.clone() {
             Failure::Initializer { worker, cause } => PoolErrorKind::Initializer { worker, cause },
             Failure::Start { what } => PoolErrorKind::Start { what, source: None },
+            Failure::Overwritten => PoolErrorKind::Broken {
+                cause: "its shared memory was overwritten, most likely by a task that writes through an invalid pointer".to_owned(),
+            },
             Failure::Closed => PoolErrorKind::Broken {
                 cause: "it was stopped".to_owned(),
             },
@@ -198,6 +211,8 @@ pub(crate) struct Book {
     pub(crate) backlog: VecDeque<u64>,
     pub(crate) next_job: u64,
     pub(crate) next_task: u64,
+    /// Where the next task of the table is published, see [`crate::dispatch::tasks`].
+    pub(crate) next_position: u64,
     /// Measured nanoseconds per item of tasks that were run before, by descriptor.
     pub(crate) costs: HashMap<u64, f64>,
     pub(crate) failure: Option<Failure>,
@@ -218,6 +233,7 @@ impl Book {
             backlog: VecDeque::new(),
             next_job: 1,
             next_task: 1,
+            next_position: 0,
             costs: HashMap::new(),
             failure: None,
             buried: false,

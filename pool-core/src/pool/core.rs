@@ -116,22 +116,19 @@ impl Core {
         self.wait(None, || self.have_flushed(asked), || ());
     }
 
+    /// A worker that holds nothing need not be waited for: it maps a lent segment only for a chunk that it has claimed, and
+    /// whoever freezes an array has seen the end of every chunk of it.
     fn have_flushed(&self, asked: u32) -> bool {
         let book = self.book();
         let mut living = book
             .places
             .iter()
             .enumerate()
-            .filter(|(_, place)| place.ready && place.alive);
+            .filter(|(_, place)| place.alive);
         living.all(|(slot, _)| {
-            // SYNC: flush-done
-            let done = self
-                .control
-                .slot(slot)
-                .report
-                .flushed
-                .load(Ordering::Acquire);
-            done.wrapping_sub(asked) as i32 >= 0
+            let report = &self.control.slot(slot).report;
+            let done = report.flushed.load(Ordering::Acquire); // SYNC: flush-done
+            done.wrapping_sub(asked) as i32 >= 0 || report.holds.load(Ordering::Acquire) == 0 // SYNC: holds
         })
     }
 }

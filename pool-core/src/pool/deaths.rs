@@ -48,6 +48,7 @@ impl Core {
         self.settle_tasks(book, &dead);
         report.joined.store(0, Ordering::Release);
         report.item.store(0, Ordering::Relaxed);
+        report.holds.store(0, Ordering::Relaxed);
         self.control.bell().forget(slot);
         self.control.stream_reader(slot).reset();
         self.control
@@ -66,9 +67,7 @@ impl Core {
             let Some(job) = &mut book.jobs[place] else {
                 continue;
             };
-            let Some(table) = self.table_of(place, job.chunks) else {
-                continue;
-            };
+            let table = self.table_of(place, job);
             if let Lost::Chunk(chunk) = table.settle_dead(dead.owner) {
                 settle_chunk(job, &table, chunk, dead);
             }

@@ -27,8 +27,6 @@ const WAVE_BYTES: usize = 2 << 20;
 const WAVE_ITEMS: u64 = 1 << 18;
 /// Items of one wave whose results come through the streams.
 const WAVE_STREAM_ITEMS: u64 = 1 << 16;
-/// Waves that are open at once.
-const OPEN_WAVES: usize = 2;
 
 /// A call over items `0..items`.
 #[derive(Clone, Copy, Debug)]
@@ -188,7 +186,10 @@ impl Core {
         };
         let mut next = 0;
         while next < call.items || !open.open.is_empty() {
-            while next < call.items && open.open.len() < OPEN_WAVES && !gather.has_enough() {
+            while next < call.items
+                && open.open.len() < self.waves_at_once()
+                && !gather.has_enough()
+            {
                 let items = (call.items - next).min(wave) as u32;
                 match self.open_job(call, next, items, chunk)? {
                     Some(job) => open.open.push_back(job),
@@ -210,6 +211,12 @@ impl Core {
         drop(open);
         self.note_cost(call, began.elapsed().as_nanos() as f64 * workers as f64);
         Ok(())
+    }
+
+    /// How many waves a call may have open: a second one while other threads' calls leave enough places.
+    fn waves_at_once(&self) -> usize {
+        let used = self.book().jobs.iter().flatten().count();
+        if used <= JOBS / 2 { 2 } else { 1 }
     }
 
     /// Items of a chunk: fine enough to balance uneven tasks, coarse enough that claiming costs nothing beside cheap ones.
@@ -285,6 +292,8 @@ impl Core {
             items,
             chunk_len,
             chunks,
+            lines,
+            states,
             gathered,
             failed: Vec::new(),
             resumed: HashMap::new(),
@@ -345,41 +354,26 @@ impl Core {
     }
 
     fn table(&self, open: &Open) -> ClaimTable<'_> {
+        self.claims(open.place, open.lines, open.states, open.chunks)
+    }
+
+    /// The claims of a job in the book.
+    pub(super) fn table_of(&self, place: usize, job: &JobBook) -> ClaimTable<'_> {
+        self.claims(place, job.lines, job.states, job.chunks as usize)
+    }
+
+    fn claims(&self, place: usize, lines: usize, states: usize, chunks: usize) -> ClaimTable<'_> {
+        const ALLOCATED: &str = "allocated in the arena";
         let segment = self.control.segment();
         let lines = segment
-            .slice(open.lines, self.control.slots().len())
-            .expect("allocated in the arena");
-        let states = segment
-            .slice(open.states, open.chunks)
-            .expect("allocated in the arena");
+            .slice(lines, self.control.slots().len())
+            .expect(ALLOCATED);
+        let states = segment.slice(states, chunks).expect(ALLOCATED);
         ClaimTable {
             states,
             lines,
-            words: &self.control.header().jobs[open.place].words,
+            words: &self.control.header().jobs[place].words,
         }
-    }
-
-    /// The claims of a job in the book, by the offsets that its description holds. Only the pool writes those.
-    pub(super) fn table_of(&self, place: usize, chunks: u32) -> Option<ClaimTable<'_>> {
-        let job = &self.control.header().jobs[place];
-        let segment = self.control.segment();
-        let lines = segment
-            .slice(
-                job.lines_offset.load(Ordering::Relaxed) as usize,
-                self.control.slots().len(),
-            )
-            .ok()?;
-        let states = segment
-            .slice(
-                job.states_offset.load(Ordering::Relaxed) as usize,
-                chunks as usize,
-            )
-            .ok()?;
-        Some(ClaimTable {
-            states,
-            lines,
-            words: &job.words,
-        })
     }
 
     fn clear(&self, open: &Open) {

@@ -23,6 +23,8 @@ use crate::worker::IN_SEGMENT;
 const CHUNK_BYTES: usize = 32 << 10;
 /// Items of such a chunk at most.
 const CHUNK_ITEMS: u32 = 4096;
+/// The same if the user gave the number.
+const GIVEN_CHUNK_ITEMS: u32 = 1 << 20;
 /// What a chunk should take once the cost of the task is known.
 const CHUNK_NANOS: f64 = 50_000.0;
 /// Chunks that are on their way for each worker.
@@ -135,7 +137,7 @@ impl Core {
                 let sent = self.submit(call, index, batch?, exports, plain::size::<R>())?;
                 index += u64::from(sent.items);
                 window.sent.push_back(sent);
-                chunk = (chunk * 2).min(self.known_chunk(call)).max(1);
+                chunk = chunk.saturating_mul(2).clamp(1, self.known_chunk(call));
             }
             let Some(sent) = window.sent.front().copied() else {
                 return Ok(());
@@ -192,7 +194,7 @@ impl Core {
         workers: usize,
     ) -> u32 {
         if let Some(chunk) = call.options.chunk {
-            return chunk.max(1);
+            return chunk.clamp(1, GIVEN_CHUNK_ITEMS);
         }
         let even = (least / (8 * workers)).max(1) as u32;
         self.known_chunk(call).min(even).min(CHUNK_ITEMS)
@@ -281,7 +283,7 @@ impl Core {
         let Some(task) = book.tasks.get_mut(&id) else {
             return false;
         };
-        let Some((position, index)) = table.vacant() else {
+        let Some((position, index)) = table.vacant(book.next_position) else {
             book.backlog.push_back(id);
             return false;
         };
@@ -316,6 +318,7 @@ impl Core {
         entry.result_len.store(0, Ordering::Relaxed);
         task.entry = Some(index);
         book.entries.insert(index, id);
+        book.next_position = position + 1;
         table.publish(position, task.next);
         true
     }

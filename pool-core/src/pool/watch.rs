@@ -107,6 +107,9 @@ impl Watcher {
             self.core.publish_backlog(&mut book);
         }
         self.kill_corrupt();
+        if self.core.control.header().distress.load(Ordering::Acquire) != 0 {
+            self.fail(Failure::Overwritten);
+        }
         let failed = self.core.book().failure.is_some();
         if !lost.is_empty() && !failed && !self.closing.load(StdOrdering::Acquire) {
             self.start(lost);

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use pool_shm::Blocks;
 
 use super::call::{Belongings, Call, Input, argument, decode};
+use crate::atomic::Ordering;
 use crate::error::TaskError;
 use crate::identity::{Descriptor, conjure};
 use crate::index::integer;
@@ -104,7 +105,7 @@ where
         else {
             unreachable!("blocks are run in jobs")
         };
-        if let Err(error) = attach::<B>(call.belongings, number, plan) {
+        if let Err(error) = attach::<B>(call, number, plan) {
             return call.fail_all(&error);
         }
         let task = conjure::<F>();
@@ -142,11 +143,8 @@ where
 }
 
 /// Maps the arrays of the job, unless this worker has them already.
-fn attach<B: Blocks>(
-    belongings: &mut Belongings,
-    number: u64,
-    plan: &[u8],
-) -> Result<(), TaskError> {
+fn attach<B: Blocks>(call: &mut Call<'_>, number: u64, plan: &[u8]) -> Result<(), TaskError> {
+    let belongings = &mut *call.belongings;
     if belongings
         .attached
         .as_ref()
@@ -156,10 +154,11 @@ fn attach<B: Blocks>(
     }
     belongings.attached = None;
     let plan: B::Plan = decode(plan)?;
-    let attached =
-        B::attach(&plan, &mut belongings.leases).map_err(|error| TaskError::DecodeArgument {
-            message: error.to_string(),
-        })?;
+    call.link.report.holds.store(1, Ordering::Release); // SYNC: holds
+    let attached = B::attach(&plan, &mut belongings.leases);
+    let attached = attached.map_err(|error| TaskError::DecodeArgument {
+        message: error.to_string(),
+    })?;
     belongings.attached = Some((number, Box::new(attached)));
     Ok(())
 }

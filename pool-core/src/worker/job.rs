@@ -117,7 +117,11 @@ impl Worker {
         let view = JobView::read(control, job, number);
         let (worked, left) = match &view {
             Some(view) => self.run_chunks(control, view),
-            None => (false, Left::Quietly),
+            None => {
+                control.header().distress.store(1, Ordering::Release);
+                self.link().kick();
+                (false, Left::Quietly)
+            }
         };
         join::leave(joined);
         if left == Left::WakePool {

@@ -163,6 +163,7 @@ impl Worker {
         if flushed.load(Ordering::Relaxed) != asked {
             self.belongings.attached = None;
             self.belongings.leases.clear();
+            self.holds_nothing();
             let (link, belongings) = (
                 Link::new(
                     &self.control,
@@ -278,6 +279,15 @@ impl Worker {
     fn forget_leases(&mut self) {
         self.belongings.attached = None;
         self.belongings.leases.release_lent();
+        self.holds_nothing();
+    }
+
+    fn holds_nothing(&self) {
+        self.control
+            .slot(self.slot)
+            .report
+            .holds
+            .store(0, Ordering::Release); // SYNC: holds
     }
 }
 
