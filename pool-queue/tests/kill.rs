@@ -1,0 +1,284 @@
+//! Processes that are killed inside `put` and `get`: every message is accounted for, nobody else is stopped, nothing is left behind.
+//!
+//! A child is this very test binary, started again for the test `child` with its role in the environment.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests, which may fail")]
+
+use pool_queue::{GetError, PutError, Queue};
+use pool_shm::Segment;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+const ROLE: &str = "POOL_QUEUE_KILL_TEST_ROLE";
+const KILLS: u32 = 60;
+/// Ends a test that would hang for ever; no test depends on it otherwise.
+const FOR_EVER: Duration = Duration::from_secs(60);
+
+/// Who sent it, its number, and bytes that follow from both.
+type Item = (u32, u64, Vec<u8>);
+
+#[derive(Serialize, Deserialize)]
+enum Role {
+    /// Puts 0, 1, 2 … and writes down how many puts have returned.
+    Producer {
+        me: u32,
+        queue: Queue<Item>,
+        acknowledged: Segment,
+        batch: bool,
+    },
+    /// Gets until the queue is closed and writes down what it got.
+    Consumer { queue: Queue<Item>, seen: Segment },
+}
+
+#[test]
+fn child() {
+    let Ok(role) = std::env::var(ROLE) else {
+        return;
+    };
+    let bytes: Vec<u8> = role.split(',').map(|byte| byte.parse().unwrap()).collect();
+    match postcard::from_bytes(&bytes).unwrap() {
+        Role::Producer {
+            me,
+            queue,
+            acknowledged,
+            batch,
+        } => produce(me, &queue, &acknowledged, batch),
+        Role::Consumer { queue, seen } => consume(&queue, &seen),
+    }
+}
+
+fn produce(me: u32, queue: &Queue<Item>, acknowledged: &Segment, batch: bool) {
+    let returned = acknowledged.get::<AtomicU64>(me as usize * 8).unwrap();
+    let step = if batch { 5 } else { 1 };
+    for first in (0..).step_by(step) {
+        let result = match batch {
+            true => queue
+                .put_many_timeout((first..first + 5).map(|i| item(me, i)), FOR_EVER)
+                .map(drop)
+                .map_err(|e| e.error),
+            false => queue
+                .put_timeout(item(me, first), FOR_EVER)
+                .map_err(|_| PutError::Closed(())),
+        };
+        if result.is_err() {
+            return;
+        }
+        returned.store(first + step as u64, Ordering::SeqCst);
+    }
+}
+
+fn consume(queue: &Queue<Item>, seen: &Segment) {
+    while let Ok((me, i, bytes)) = queue.get_timeout(FOR_EVER) {
+        assert_eq!((me, i, bytes), item(me, i));
+        seen.get::<AtomicU8>(i as usize)
+            .unwrap()
+            .fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn item(me: u32, i: u64) -> Item {
+    let len = (i * 37 + u64::from(me) * 11) % 900;
+    (me, i, (0..len).map(|k| (k + i) as u8).collect())
+}
+
+#[test]
+fn killed_producers_lose_nothing_that_was_acknowledged() {
+    for batch in [false, true] {
+        let _guard = Leftovers::watch();
+        let queue = Queue::<Item>::builder()
+            .items(40)
+            .bytes(6000)
+            .build()
+            .unwrap();
+        let acknowledged = Segment::create(8 * 1000).unwrap();
+        let start = |me| {
+            start(&Role::Producer {
+                me,
+                queue: queue.clone(),
+                acknowledged: acknowledged.clone(),
+                batch,
+            })
+        };
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut producers: Vec<(u32, Killed)> = (0..3).map(|me| (me, start(me))).collect();
+        let mut received = BTreeMap::new();
+        for me in 3..3 + KILLS {
+            for _ in 0..random.below(120) {
+                receive(&mut received, queue.get_timeout(FOR_EVER).unwrap());
+            }
+            let victim = random.below(3) as usize;
+            producers[victim] = (me, start(me));
+        }
+        // The living ones still put: nobody is stopped by the dead.
+        for (me, _) in &producers {
+            while !received.contains_key(me) {
+                receive(&mut received, queue.get_timeout(FOR_EVER).unwrap());
+            }
+        }
+        producers.clear();
+        for rest in queue.try_iter() {
+            receive(&mut received, rest.unwrap());
+        }
+        assert!(queue.is_empty());
+        let step = if batch { 5 } else { 1 };
+        for me in 0..3 + KILLS {
+            let count = received.get(&me).copied().unwrap_or(0);
+            let returned = acknowledged
+                .get::<AtomicU64>(me as usize * 8)
+                .unwrap()
+                .load(Ordering::SeqCst);
+            assert!(
+                (returned..=returned + step).contains(&count),
+                "producer {me}: {returned} puts returned, {count} messages came"
+            );
+        }
+    }
+}
+
+/// Counts a message; each producer's come in order, none missing, none twice.
+fn receive(received: &mut BTreeMap<u32, u64>, (me, i, bytes): Item) {
+    let next = received.entry(me).or_insert(0);
+    assert_eq!(i, *next, "producer {me}");
+    assert_eq!((me, i, bytes), item(me, i));
+    *next += 1;
+}
+
+#[test]
+fn killed_consumers_take_at_most_one_message_each_with_them() {
+    let _guard = Leftovers::watch();
+    const MESSAGES: u64 = 20_000;
+    let queue = Queue::<Item>::builder()
+        .items(30)
+        .bytes(5000)
+        .build()
+        .unwrap();
+    let seen = Segment::create(MESSAGES as usize).unwrap();
+    let start = || {
+        start(&Role::Consumer {
+            queue: queue.clone(),
+            seen: seen.clone(),
+        })
+    };
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    let mut consumers = [(); 3].map(|()| start());
+    let (mut kills, mut next_kill) = (0, 100);
+    for i in 0..MESSAGES {
+        queue.put_timeout(item(7, i), FOR_EVER).unwrap();
+        if i == next_kill && kills < KILLS {
+            consumers[random.below(3) as usize] = start();
+            kills += 1;
+            next_kill += 1 + random.below(MESSAGES / u64::from(KILLS));
+        }
+    }
+    queue.close();
+    for consumer in &mut consumers {
+        // Nobody hangs: everyone gets to the end.
+        assert!(consumer.0.wait().unwrap().success());
+    }
+    assert!(matches!(queue.get(), Err(GetError::Closed)));
+    let counts: Vec<u8> = (0..MESSAGES)
+        .map(|i| {
+            seen.get::<AtomicU8>(i as usize)
+                .unwrap()
+                .load(Ordering::SeqCst)
+        })
+        .collect();
+    assert!(
+        counts.iter().all(|&count| count <= 1),
+        "a message came twice"
+    );
+    let lost = counts.iter().filter(|&&count| count == 0).count();
+    assert!(
+        lost <= kills as usize,
+        "{lost} messages lost with {kills} consumers"
+    );
+}
+
+/// A child that is killed when this is dropped, and reaped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(role: &Role) -> Killed {
+    let bytes: Vec<String> = postcard::to_allocvec(role)
+        .unwrap()
+        .iter()
+        .map(u8::to_string)
+        .collect();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["child", "--exact", "--nocapture"])
+        .env(ROLE, bytes.join(","));
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    Killed(command.spawn().unwrap())
+}
+
+/// Marsaglia's xorshift: the same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % limit
+    }
+}
+
+/// Checks that a test leaves no child, no descriptor and no name; one test at a time, since they share a process.
+struct Leftovers {
+    before: (usize, Vec<String>),
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Leftovers {
+    fn watch() -> Self {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            before: Self::now(),
+            _turn: turn,
+        }
+    }
+
+    fn now() -> (usize, Vec<String>) {
+        let names = |path| {
+            let mut names: Vec<String> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        (names("/proc/self/fd").len(), names("/dev/shm"))
+    }
+
+    fn children() -> String {
+        std::fs::read_dir("/proc/self/task")
+            .unwrap()
+            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok())
+            .collect()
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(
+                Self::now(),
+                self.before,
+                "descriptors, or names in /dev/shm"
+            );
+            assert_eq!(Self::children(), "", "children");
+        }
+    }
+}
