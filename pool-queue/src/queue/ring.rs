@@ -6,6 +6,7 @@ use super::protocol::{End, Gate, Protocol, Stock};
 use super::shape::{Position, Shape, Span, UNIT};
 use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
 use pool_shm::{Cells, Segment};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 // Offsets in the segment. Each end's lock and words share a pair of cache lines.
@@ -277,7 +278,8 @@ impl Ring {
     fn write(&self, at: Position, payload: &[u8]) {
         let data = self.data();
         let start = self.shape.offset(at) * UNIT;
-        data.write_from(start, &header(payload.len(), at.count).to_ne_bytes());
+        self.header(start)
+            .store(header(payload.len(), at.count), Ordering::Relaxed);
         let start = if start + UNIT == data.len() {
             0
         } else {
@@ -297,9 +299,7 @@ impl Ring {
         span: Span,
     ) -> Result<(Frame<'a>, u32), Damage> {
         let start = self.shape.offset(at) * UNIT;
-        let mut word = [0; UNIT];
-        data.read_into(start, &mut word);
-        let word = u64::from_ne_bytes(word);
+        let word = self.header(start).load(Ordering::Relaxed);
         let len = usize::try_from(word & u64::from(u32::MAX)).unwrap_or(usize::MAX);
         let damage = Damage::frame(word, at.count, span.units);
         // The last message must end where the tail is, and each of the others must leave a header for those behind it.
@@ -358,6 +358,11 @@ impl Ring {
                 .get::<Gate>(GATE)
                 .expect("lies before the data"),
         }
+    }
+
+    /// The header of the message at an offset of the ring.
+    fn header(&self, start: usize) -> &AtomicU64 {
+        self.segment.get(DATA + start).expect("a unit of the ring")
     }
 
     fn data(&self) -> Cells<'_, u8> {

@@ -62,13 +62,19 @@ impl Shape {
             .filter(|&units| units <= Self::MAX)
     }
 
-    /// The position after a message of so many units.
+    /// The position after a message of so many units, from a position in the ring; not more units than the ring has.
     pub(crate) fn advance(&self, from: Position, units: u32) -> Position {
-        let moved = u64::from(from.unit) + u64::from(units);
-        let unit = moved % (2 * u64::from(self.units));
+        // Both are less than 2^32, and there is no division: this stands on the way of each message.
+        let round = 2 * self.units;
+        let left = round - from.unit;
+        let unit = if units < left {
+            from.unit + units
+        } else {
+            units - left
+        };
         Position {
             count: from.count.wrapping_add(1),
-            unit: u32::try_from(unit).expect("less than twice the ring, which is less than 2^32"),
+            unit,
         }
     }
 
@@ -84,23 +90,25 @@ impl Shape {
 
     /// What lies from `head` to `tail`; both come from shared memory and may be anything.
     pub(crate) fn span(&self, head: Position, tail: Position) -> Result<Span, Damage> {
-        let round = 2 * u64::from(self.units);
-        if u64::from(head.unit.max(tail.unit)) >= round {
+        let round = 2 * self.units;
+        if head.unit.max(tail.unit) >= round {
             return Err(Damage::positions(head, tail));
         }
-        let units = (u64::from(tail.unit) + round - u64::from(head.unit)) % round;
         let items = tail.count.wrapping_sub(head.count);
-        match u32::try_from(units) {
-            // Each message has one unit at least, its header.
-            Ok(units)
-                if units <= self.units
-                    && items <= self.items
-                    && items <= units
-                    && (items == 0) == (units == 0) =>
-            {
-                Ok(Span { items, units })
-            }
-            _ => Err(Damage::positions(head, tail)),
+        let units = if tail.unit >= head.unit {
+            tail.unit - head.unit
+        } else {
+            round - head.unit + tail.unit
+        };
+        // Each message has one unit at least, its header.
+        if units <= self.units
+            && items <= self.items
+            && items <= units
+            && (items == 0) == (units == 0)
+        {
+            Ok(Span { items, units })
+        } else {
+            Err(Damage::positions(head, tail))
         }
     }
 
