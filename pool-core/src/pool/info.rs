@@ -32,7 +32,8 @@ pub struct WorkerInfo {
     pub state: WorkerState,
     /// Tasks that it and those that it replaced have done.
     pub tasks_done: u64,
-    /// User and system time of its process; zero if it is gone.
+    /// Time that its process has spent on a processor, in steps of nanoseconds; zero if it is gone. Of a process with several
+    /// threads: its first thread's.
     pub cpu_time: Duration,
     /// Bytes of memory that are mapped and present, shared pages counted in full.
     pub resident: u64,

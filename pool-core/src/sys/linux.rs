@@ -9,6 +9,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::futex;
 
+use super::Usage;
 use crate::error::WorkerExit;
 
 fn timespec(duration: Duration) -> Timespec {
@@ -221,30 +222,12 @@ pub(crate) fn prefer_huge_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
     }
 }
 
-/// The path under which this program can be executed again, also after its file was replaced.
-pub(crate) const SELF_EXE: &str = "/proc/self/exe";
-
-/// CPU time and memory of a process, from `/proc`.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Usage {
-    pub(crate) cpu_time: Duration,
-    pub(crate) resident: u64,
-    pub(crate) proportional: u64,
-    pub(crate) private: u64,
-}
-
 /// What the kernel says of process `pid`; none if it is gone.
 pub(crate) fn usage(pid: u32) -> Option<Usage> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field, the name in parentheses, may hold blanks; utime and stime are the 14th and 15th.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-    let ticks: u64 = fields
-        .get(11..13)?
-        .iter()
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    let per_second = rustix::param::clock_ticks_per_second();
-    let cpu_time = Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / per_second.max(1)));
+    // Nanoseconds on a processor; the ticks in `stat` are 10 ms each.
+    let schedstat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+    let nanos = schedstat.split_ascii_whitespace().next()?.parse().ok()?;
+    let cpu_time = Duration::from_nanos(nanos);
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let sum = |names: &[&str]| -> u64 {
         let lines = rollup.lines().filter_map(|line| line.split_once(':'));

@@ -6,10 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Signal;
 
-use super::image;
-
-/// A function of the section of constructors: what glibc passes to each.
-pub(crate) type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+use super::{Constructor, image};
 
 /// Runs the constructors of the executable that come after `own`, as the loader would have done.
 pub(crate) fn run_later_constructors(

@@ -3,17 +3,7 @@
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// The main executable of this process.
-#[derive(Debug)]
-pub(crate) struct Image {
-    /// Where the executable was loaded: what an address is relative to.
-    pub(crate) base: usize,
-    /// Address ranges that nothing in this process can write any more.
-    pub(crate) read_only: Vec<Range<usize>>,
-    /// A digest of the GNU build id, or of the program headers where the linker made none.
-    pub(crate) identity: u64,
-    dynamic: Option<Range<usize>>,
-}
+use super::Image;
 
 /// The main executable. Read once.
 pub(crate) fn image() -> &'static Image {
