@@ -8,7 +8,7 @@ use crate::error::{Kind, ShmError, mapping};
 use crate::lease::{self, Lessee};
 use crate::shared::Shared;
 use crate::transfer;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -86,7 +86,15 @@ impl Segment {
     /// `is_out_of_bounds`, or `is_out_of_memory` as for
     /// [`create`](Self::create); then nothing has changed.
     pub fn reserve(&self, range: Range<usize>) -> Result<(), ShmError> {
-        self.mapping.file.reserve(range)
+        let reserved = self.mapping.file.reserve(range.clone());
+        let Err(error) = reserved else { return Ok(()) };
+        if error.is_out_of_memory() || error.is_out_of_bounds() {
+            return Err(error);
+        }
+        // The descriptor may have been closed by somebody else's code; the mapping does not need it.
+        let touched =
+            (self.mapping.map).advise_range(Advice::PopulateWrite, range.start, range.len());
+        touched.map_err(|_| error)
     }
 
     /// Maps the segment that a handle names, or finds it if this process has
