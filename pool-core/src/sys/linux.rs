@@ -28,6 +28,8 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Durati
 
 /// Wakes up to `count` sleepers of `word`, in any process.
 pub(crate) fn futex_wake(word: &AtomicU32, count: u32) {
+    // The kernel takes the number as signed: one that is negative there wakes a single sleeper.
+    let count = count.min(i32::MAX as u32);
     // Fails only for an address that is not mapped; `word` is.
     let _ = futex::wake(word, futex::Flags::empty(), count);
 }
