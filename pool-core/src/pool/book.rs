@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use pool_shm::Segment;
 use pool_shm::transfer::{Exports, Held};
+use pool_shm::{Segment, ShmError};
 
 use crate::dispatch::arena::{Arena, Exhausted, Span};
 use crate::dispatch::control::{Control, JOBS};
@@ -260,22 +260,23 @@ impl Book {
         &mut self,
         bytes: Vec<u8>,
         control: &Control,
-    ) -> Result<Arguments, Exhausted> {
+    ) -> Result<Arguments, ShmError> {
         if bytes.len() <= crate::dispatch::tasks::INLINE_BYTES {
             return Ok(Arguments::Inline(bytes));
         }
         const LARGE: usize = 4 << 20;
         if bytes.len() > LARGE {
-            let segment = Segment::create(bytes.len()).map_err(Exhausted::Memory)?;
-            segment
-                .cells(0, bytes.len())
-                .map_err(Exhausted::Memory)?
-                .write_from(0, &bytes);
-            return Ok(Arguments::InSegment(segment, bytes.len()));
+            return in_segment(&bytes);
         }
-        let span = self.arena.allocate(bytes.len(), control)?;
-        control.write_arena(span.offset, &bytes);
-        Ok(Arguments::InArena(span, bytes.len()))
+        match self.arena.allocate(bytes.len(), control) {
+            Ok(span) => {
+                control.write_arena(span.offset, &bytes);
+                Ok(Arguments::InArena(span, bytes.len()))
+            }
+            Err(Exhausted::Memory(error)) => Err(error),
+            // The arena is full of what other workers have not read yet.
+            Err(Exhausted::ForNow | Exhausted::TooLarge) => in_segment(&bytes),
+        }
     }
 
     /// Takes the memory of arguments back.
@@ -284,4 +285,11 @@ impl Book {
             self.arena.free(span);
         }
     }
+}
+
+/// Puts encoded arguments into a segment of their own.
+fn in_segment(bytes: &[u8]) -> Result<Arguments, ShmError> {
+    let segment = Segment::create(bytes.len())?;
+    segment.cells(0, bytes.len())?.write_from(0, bytes);
+    Ok(Arguments::InSegment(segment, bytes.len()))
 }

@@ -11,7 +11,6 @@ use super::job::{Each, Gather};
 use super::verbs::Options;
 use crate::atomic::Ordering;
 use crate::codec;
-use crate::dispatch::arena::Exhausted;
 use crate::dispatch::tasks::INLINE_BYTES;
 use crate::dispatch::word::ClaimWord;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
@@ -221,34 +220,21 @@ impl Core {
         if let Some(failure) = &book.failure {
             return Err(failure.error());
         }
-        let arguments = match book.store_arguments(bytes, &self.control) {
-            Ok(arguments) => arguments,
-            Err(Exhausted::Memory(error)) => return Err(PoolErrorKind::Memory(error).into()),
-            Err(_) => {
-                return Err(PoolErrorKind::TooLarge {
-                    what: "the arguments on their way",
-                    bytes: 0,
-                }
-                .into());
-            }
-        };
+        let arguments = book
+            .store_arguments(bytes, &self.control)
+            .map_err(PoolErrorKind::Memory)?;
         // One small result travels inside the entry of its task.
-        let outcome = match in_place.filter(|_| items > 1) {
-            Some(size) => match book.arena.allocate(items as usize * size, &self.control) {
-                Ok(span) => Outcome::InPlace {
-                    span,
-                    size,
-                    failed: Vec::new(),
-                },
-                Err(_) => {
-                    book.free_arguments(arguments);
-                    return Err(PoolErrorKind::TooLarge {
-                        what: "a chunk of results",
-                        bytes: items as usize * size,
-                    }
-                    .into());
-                }
+        let span = in_place.filter(|_| items > 1).and_then(|size| {
+            let span = book.arena.allocate(items as usize * size, &self.control);
+            Some((size, span.ok()?))
+        });
+        let outcome = match span {
+            Some((size, span)) => Outcome::InPlace {
+                span,
+                size,
+                failed: Vec::new(),
             },
+            // The arena is full: results can always go through the stream.
             None => Outcome::Streamed(Gathered::default()),
         };
         let id = book.next_task;
