@@ -335,10 +335,12 @@ impl<S> Pool<S> {
     /// Waits until every worker has said that it is ready, or the pool has failed.
     fn await_ready(&self, workers: usize) -> Result<(), PoolError> {
         let control = &self.core.control;
-        let is_ready = || {
-            (0..workers)
-                .all(|slot| control.slot(slot).status.load(Ordering::Acquire) == status::READY)
-        }; // SYNC: slot-status
+        let says_so = |slot| control.slot(slot).status.load(Ordering::Acquire) == status::READY; // SYNC: slot-status
+        let are_known = || {
+            let book = self.core.book();
+            book.places.len() == workers && book.places.iter().all(|place| place.alive)
+        };
+        let is_ready = || (0..workers).all(says_so) && are_known();
         let failed = || self.core.book().buried;
         self.core.wait(None, || is_ready() || failed(), || ());
         let book = self.core.book();

@@ -8,7 +8,7 @@ use pool_shm::{Lessee, SegmentId};
 
 use super::book::Book;
 use crate::atomic::{Ordering, fence};
-use crate::dispatch::control::Control;
+use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
 use crate::sys;
 
@@ -119,14 +119,14 @@ impl Core {
     /// A worker that holds nothing need not be waited for: it maps a lent segment only for a chunk that it has claimed, and
     /// whoever freezes an array has seen the end of every chunk of it.
     fn have_flushed(&self, asked: u32) -> bool {
-        let book = self.book();
-        let mut living = book
-            .places
+        // A worker is ready from the moment that it says so, which the book learns a little later, until its death is known.
+        let mut ready = self
+            .control
+            .slots()
             .iter()
-            .enumerate()
-            .filter(|(_, place)| place.alive);
-        living.all(|(slot, _)| {
-            let report = &self.control.slot(slot).report;
+            .filter(|slot| slot.status.load(Ordering::Acquire) == status::READY); // SYNC: slot-status
+        ready.all(|slot| {
+            let report = &slot.report;
             let done = report.flushed.load(Ordering::Acquire); // SYNC: flush-done
             done.wrapping_sub(asked) as i32 >= 0 || report.holds.load(Ordering::Acquire) == 0 // SYNC: holds
         })

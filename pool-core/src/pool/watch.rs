@@ -13,7 +13,7 @@ use super::book::Failure;
 use super::core::Core;
 use crate::atomic::Ordering;
 use crate::dispatch::control::status;
-use crate::error::{TaskError, WorkerExit};
+use crate::error::{TaskError, WorkerDeath, WorkerExit};
 use crate::start::StartMethod;
 use crate::start::boot::{self, Role, Setup, Ties};
 use crate::start::fork_server::ForkServer;
@@ -97,10 +97,11 @@ impl Watcher {
         let (server_died, dead) = self.poll(None)?;
         sys::eventfd_clear(self.core.kick.as_fd());
         self.note_ready();
-        let mut lost: Vec<usize> = dead.into_iter().inspect(|slot| self.bury(*slot)).collect();
-        if server_died {
-            lost.extend(self.lose_server());
-        }
+        let lost: Vec<usize> = if server_died {
+            self.lose_server() // every worker was its child
+        } else {
+            dead.into_iter().inspect(|slot| self.bury(*slot)).collect()
+        };
         {
             let mut book = self.core.book();
             book.drain_all(&self.core.control);
@@ -172,13 +173,12 @@ impl Watcher {
 
     /// Starts a worker in each of these slots.
     fn start(&mut self, slots: Vec<usize>) {
-        let workers: Vec<(usize, u32)> = slots
-            .into_iter()
-            .map(|slot| (slot, self.next_life(slot)))
-            .collect();
+        let mut workers = self.next_lives(slots);
         let started = match self.method {
             StartMethod::Spawn => Ok(workers.iter().map(|worker| self.spawn(*worker)).collect()),
-            _ => self.fork(&workers),
+            _ => self
+                .fork(&workers)
+                .or_else(|error| self.fork_anew(&mut workers, error)),
         };
         let results: Vec<io::Result<Process>> = match started {
             Ok(results) => results,
@@ -188,6 +188,7 @@ impl Watcher {
                 });
             }
         };
+        let mut failure = None;
         for ((slot, _), result) in workers.into_iter().zip(results) {
             match result {
                 Ok(process) => {
@@ -197,13 +198,25 @@ impl Watcher {
                     self.processes[slot] = Some(process);
                 }
                 Err(error) => {
-                    return self.fail(Failure::Start {
+                    failure.get_or_insert(Failure::Start {
                         what: format!("worker {slot}: {error}"),
                     });
                 }
             }
         }
+        // Only now: every process that was started is known, so none is forgotten.
+        if let Some(failure) = failure {
+            return self.fail(failure);
+        }
+        self.core.control.signal_event(); // whoever builds the pool waits until its processes are known
         self.core.kick(); // one may have become ready, or died, before its process was known
+    }
+
+    fn next_lives(&mut self, slots: Vec<usize>) -> Vec<(usize, u32)> {
+        slots
+            .into_iter()
+            .map(|slot| (slot, self.next_life(slot)))
+            .collect()
     }
 
     fn next_life(&mut self, slot: usize) -> u32 {
@@ -217,13 +230,20 @@ impl Watcher {
 
     fn spawn(&self, (slot, generation): (usize, u32)) -> io::Result<Process> {
         let role = Role::Worker { slot, generation };
-        let (child, _) =
+        let (mut child, _) =
             boot::launch(role, &self.setup, &self.env, &self.core.control, &self.ties)?;
-        Ok(Process {
-            pid: child.id(),
-            pidfd: sys::pidfd_open(child.id())?,
-            child: Some(child),
-        })
+        match sys::pidfd_open(child.id()) {
+            Ok(pidfd) => Ok(Process {
+                pid: child.id(),
+                pidfd,
+                child: Some(child),
+            }),
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                Err(error)
+            }
+        }
     }
 
     fn fork(&mut self, workers: &[(usize, u32)]) -> io::Result<Vec<io::Result<Process>>> {
@@ -249,6 +269,21 @@ impl Watcher {
                 })
             })
             .collect())
+    }
+
+    /// The same with another fork server: this one has just ended, or does not answer.
+    fn fork_anew(
+        &mut self,
+        workers: &mut Vec<(usize, u32)>,
+        error: io::Error,
+    ) -> io::Result<Vec<io::Result<Process>>> {
+        if self.server.is_none() || self.failed_starts + 1 >= TRIES {
+            return Err(error);
+        }
+        self.failed_starts += 1;
+        let lost = self.lose_server();
+        workers.extend(self.next_lives(lost));
+        self.fork(workers)
     }
 
     fn start_threads(&mut self) {
@@ -288,38 +323,52 @@ impl Watcher {
         }
     }
 
-    /// A worker has ended: takes its exit and settles its account.
+    /// A worker has ended: settles its account, and gives up if too many have ended before they were ready.
     fn bury(&mut self, slot: usize) {
-        let Some(process) = self.processes[slot].take() else {
-            return;
-        };
+        if let Some(failure) = self.settle(slot) {
+            self.failed_starts += 1;
+            if self.failed_starts >= TRIES {
+                self.fail(failure);
+            }
+        }
+    }
+
+    /// Takes the exit of a worker that has ended and settles its account; the failure that it is if it never was ready.
+    fn settle(&mut self, slot: usize) -> Option<Failure> {
+        let process = self.processes[slot].take()?;
         let exit = match (&process.child, &self.server) {
             (Some(_), _) => sys::reap_child(process.pidfd.as_fd()),
             (None, Some(server)) => server.reap(process.pid),
             (None, None) => WorkerExit::Unknown,
         };
         tracing::debug!(slot, pid = process.pid, %exit, "a worker has ended");
-        let ready = {
-            let mut book = self.core.book();
-            let ready = book.places[slot].ready;
-            self.core.bury(&mut book, slot, exit);
-            ready
-        };
-        if !ready {
-            self.failed_starts += 1;
-            if self.failed_starts >= TRIES {
-                let hint = if self.setup.initializer.is_some() {
-                    "its initializer may have ended the process"
-                } else {
-                    "can the program be executed again (/proc mounted, not run through a loader or wrapper)?"
-                };
-                let what = format!(
-                    "worker {slot} (pid {}) ended with {exit} before it was ready, the {TRIES}rd in a row: {hint}",
-                    process.pid
-                );
-                self.fail(Failure::Start { what });
-            }
+        let report = &self.core.control.slot(slot).report;
+        let initializing = report.item.load(Ordering::Acquire) % 2 == 1;
+        let mut book = self.core.book();
+        let ready = book.places[slot].ready;
+        self.core.bury(&mut book, slot, exit);
+        drop(book);
+        (!ready).then(|| self.failed_start(slot, process.pid, exit, initializing))
+    }
+
+    fn failed_start(&self, slot: usize, pid: u32, exit: WorkerExit, initializing: bool) -> Failure {
+        if initializing {
+            let cause = TaskError::WorkerDied(WorkerDeath {
+                worker: slot,
+                pid,
+                exit,
+                attempts: TRIES,
+            });
+            return Failure::Initializer {
+                worker: slot,
+                cause,
+            };
         }
+        let hint = "can the program be executed again (/proc mounted, not run through a loader or wrapper)?";
+        let what = format!(
+            "worker {slot} (pid {pid}) ended with {exit} before it was ready, the {TRIES}rd in a row: {hint}"
+        );
+        Failure::Start { what }
     }
 
     /// The fork server has ended, and its workers with it; the slots that were theirs.
@@ -336,7 +385,14 @@ impl Watcher {
                 sys::kill(process.pidfd.as_fd());
                 self.await_end(process);
             }
-            self.bury(*slot);
+        }
+        let failures: Vec<Failure> = slots.iter().filter_map(|slot| self.settle(*slot)).collect();
+        // One cause, however many it took along.
+        if let Some(failure) = failures.into_iter().next() {
+            self.failed_starts += 1;
+            if self.failed_starts >= TRIES {
+                self.fail(failure);
+            }
         }
         slots
     }

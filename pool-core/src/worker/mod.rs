@@ -103,6 +103,7 @@ impl Worker {
             }
             // An initializer sends nothing but its error.
             failed = call.has_sent();
+            self.nothing_begun();
         }
         let word = if failed {
             status::INITIALIZER_FAILED

@@ -27,8 +27,10 @@ pub(crate) fn keep_panics() {
 
 /// The error for a panic that was caught with this payload.
 pub(crate) fn error_of(payload: &(dyn Any + Send)) -> TaskError {
+    // What was kept is of another panic if the task caught that one, and this one was resumed.
     let kept = LAST
         .take()
+        .filter(|kept| kept.message == message(payload))
         .unwrap_or_else(|| RemotePanic::new(message(payload), None, None));
     TaskError::Panicked(kept)
 }
