@@ -1,0 +1,27 @@
+//! What the tests share.
+
+mod board;
+mod leftovers;
+mod processes;
+
+use std::time::Duration;
+
+use pool_core::{StartMethod, TaskError, WorkerExit};
+
+pub(crate) use board::Board;
+pub(crate) use leftovers::Leftovers;
+pub(crate) use processes::{Process, is_stopped, parent_of};
+
+/// Ends a deadlock; nothing that works comes near it.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// The start methods that make processes.
+pub(crate) const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
+
+/// How the worker ended that ran the task; none if the error is another one.
+pub(crate) fn exit_of(error: &TaskError) -> Option<WorkerExit> {
+    match error {
+        TaskError::WorkerDied(death) => Some(death.exit),
+        _ => None,
+    }
+}

@@ -1,0 +1,13 @@
+//! Tests of pools as processes: what they promise while processes are killed, and that nothing is left behind.
+//!
+//! One binary, one topic per file. Every test holds a [`common::Leftovers`] guard, so under libtest they run one after the
+//! other; under nextest each is a process of its own. Nothing here waits for time: a timeout only ends a deadlock.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+mod crashes;
+mod initializer;
+mod parent;
+mod storms;
+mod verbs;

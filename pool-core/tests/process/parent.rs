@@ -1,0 +1,432 @@
+//! The end of the program, however it comes: nothing of its pools stays behind. And what limits do to a program.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use pool_core::{Pool, StartMethod};
+use pool_shm::SharedArray;
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
+
+use crate::common::{Board, Leftovers, METHODS, Process, exit_of, is_stopped, parent_of};
+
+/// Which program a re-executed test binary is to be, and its start method.
+const PROGRAM: &str = "POOL_CORE_TESTS_PROGRAM";
+
+/// Not a test by itself: the programs of the tests below.
+#[test]
+fn program() {
+    let Ok(value) = std::env::var(PROGRAM) else {
+        return;
+    };
+    let (name, method) = value.split_once(' ').unwrap();
+    let method = METHODS
+        .into_iter()
+        .find(|known| known.to_string() == method)
+        .unwrap();
+    match name {
+        "busy" => busy(method),
+        "handler" => handler(method),
+        "deleted" => deleted(method),
+        "descriptors" => limited(Resource::Nofile, 40, method),
+        "processes" => limited(Resource::Nproc, 6, method),
+        "space" => limited(Resource::As, 200 << 20, method),
+        other => panic!("no program {other}"),
+    }
+}
+
+struct Program {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Program {
+    fn start(name: &str, method: StartMethod, adapt: impl FnOnce(&mut Command)) -> Option<Program> {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args([
+                "--exact",
+                "parent::program",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(PROGRAM, format!("{name} {method}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        adapt(&mut command);
+        let mut child = command.spawn().ok()?;
+        let input = child.stdin.take().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        Some(Program {
+            child,
+            input,
+            output,
+        })
+    }
+
+    /// What follows `>` in the next line that says something.
+    fn line(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.output.read_line(&mut line).unwrap() > 0,
+                "the program ended early"
+            );
+            if let Some((_, said)) = line.split_once("> ") {
+                return said.trim_end().to_owned();
+            }
+        }
+    }
+
+    fn processes(&mut self) -> Vec<Process> {
+        let pids = self.line();
+        pids.split(' ')
+            .map(|pid| Process::of_ours(pid.parse().unwrap()).unwrap())
+            .collect()
+    }
+
+    fn end(mut self) {
+        drop(self.input);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is a program")]
+fn say(text: &str) {
+    println!("> {text}");
+}
+
+/// The workers and, if it is one, their parent.
+fn pids<S: 'static>(pool: &Pool<S>) -> Vec<u32> {
+    let mut pids: Vec<u32> = pool
+        .workers()
+        .into_iter()
+        .map(|worker| worker.pid)
+        .collect();
+    pids.extend(Some(parent_of(pids[0])).filter(|parent| *parent != std::process::id()));
+    pids
+}
+
+fn spin(board: &mut Board, _: u32) {
+    board.count(0);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// One worker idle, one busy, one stopped.
+fn busy(method: StartMethod) {
+    let board = Board::new();
+    let array = SharedArray::<u8, _>::from_elem(400 << 20, 1).unwrap();
+    let pool = Pool::builder()
+        .workers(3)
+        .start_method(method)
+        .initializer(|board: Board| board, board.clone())
+        .build()
+        .unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| pool.job(spin).chunk(1).map(0..2));
+        board.wait(0, 2);
+        let busy = pool
+            .workers()
+            .into_iter()
+            .find(|worker| worker.state == pool_core::WorkerState::Busy)
+            .unwrap();
+        Process::open(busy.pid).unwrap().signal(Signal::STOP);
+        while !is_stopped(busy.pid) {
+            std::thread::yield_now();
+        }
+        let pids: Vec<String> = pids(&pool).iter().map(u32::to_string).collect();
+        say(&pids.join(" "));
+    });
+    drop(array);
+}
+
+/// Megabytes of shared memory in the system.
+fn shared_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Shmem:"))
+        .unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+#[test]
+fn killing_the_program_ends_its_workers() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        // Others use shared memory at the same time, so the sums may mislead, but not every time.
+        let is_given_back = (0..5).any(|_| {
+            let mut program = Program::start("busy", method, |_| ()).unwrap();
+            let processes = program.processes();
+            let during = shared_memory();
+            program.child.kill().unwrap();
+            program.child.wait().unwrap();
+            processes.iter().for_each(Process::await_end);
+            during.saturating_sub(shared_memory()) >= 300
+        });
+        assert!(is_given_back, "the shared memory stays");
+    }
+    guard.assert_none_after_end();
+}
+
+fn own_group(command: &mut Command) {
+    command.process_group(0);
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// Handles SIGINT, and says whether its workers are still the same after it.
+fn handler(method: StartMethod) {
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGINT, nothing as *const () as libc::sighandler_t) };
+    let pool = Pool::builder()
+        .workers(2)
+        .start_method(method)
+        .build()
+        .unwrap();
+    let before = pids(&pool);
+    say("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    assert_eq!(pool.map(|i: u32| i, 0..1000).unwrap().len(), 1000);
+    say(if pids(&pool) == before {
+        "the same"
+    } else {
+        "others"
+    });
+}
+
+#[test]
+fn workers_do_not_die_of_an_interrupt() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let mut program = Program::start("handler", method, own_group).unwrap();
+        assert_eq!(program.line(), "ready");
+        let group = Pid::from_child(&program.child);
+        kill_process_group(group, Signal::INT).unwrap();
+        writeln!(program.input, "go on").unwrap();
+        assert_eq!(program.line(), "the same");
+        program.end();
+    }
+    guard.assert_none();
+}
+
+#[test]
+fn an_interrupted_program_leaves_nothing() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let mut program = Program::start("busy", method, own_group).unwrap();
+        let processes = program.processes();
+        kill_process_group(Pid::from_child(&program.child), Signal::INT).unwrap();
+        assert!(!program.child.wait().unwrap().success());
+        processes.iter().for_each(Process::await_end);
+    }
+    guard.assert_none_after_end();
+}
+
+/// Makes its pool when its file is gone.
+fn deleted(method: StartMethod) {
+    say("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let pool = Pool::builder()
+        .workers(2)
+        .start_method(method)
+        .build()
+        .unwrap();
+    let error = pool
+        .apply(|()| std::process::exit(5), ())
+        .map(|(): ()| ())
+        .unwrap_err();
+    assert_eq!(
+        exit_of(error.task().unwrap().1),
+        Some(pool_core::WorkerExit::Code(5))
+    );
+    say(&format!("{:?}", pool.map(|i: u32| i * i, 0..4).unwrap()));
+}
+
+#[test]
+fn a_program_whose_file_was_deleted() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let copy: PathBuf = std::env::temp_dir().join("copy");
+        std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let mut command = Command::new(&copy);
+        command
+            .args([
+                "--exact",
+                "parent::program",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(PROGRAM, format!("deleted {method}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (input, output) = (
+            child.stdin.take().unwrap(),
+            BufReader::new(child.stdout.take().unwrap()),
+        );
+        let mut program = Program {
+            child,
+            input,
+            output,
+        };
+        assert_eq!(program.line(), "ready");
+        std::fs::remove_file(&copy).unwrap();
+        writeln!(program.input, "go on").unwrap();
+        assert_eq!(program.line(), "[0, 1, 4, 9]");
+        program.end();
+    }
+    guard.assert_none();
+}
+
+/// Makes a pool that cannot be made, says why, and that nothing of it is left.
+fn limited(resource: Resource, limit: u64, method: StartMethod) {
+    setrlimit(
+        resource,
+        Rlimit {
+            current: Some(limit),
+            maximum: Some(limit),
+        },
+    )
+    .unwrap();
+    let before = open_descriptors();
+    for _ in 0..3 {
+        let error = Pool::builder()
+            .workers(60)
+            .start_method(method)
+            .build()
+            .err();
+        let error = error.map_or("no error".to_owned(), |error| error.to_string());
+        assert_eq!(open_descriptors(), before, "{error}");
+        say(&error);
+    }
+    // SAFETY: asks for the end of any child, of which there is none; the null pointer says that its status is not wanted.
+    let child = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    say(if child == -1 { "no child" } else { "a child" });
+}
+
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Starts a limited program and checks that each error that it says has one of `parts` in it.
+fn check_limit(name: &str, parts: &[&str], adapt: impl Fn(&mut Command)) {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let Some(mut program) = Program::start(name, method, &adapt) else {
+            continue; // another user may not execute it
+        };
+        for _ in 0..3 {
+            let error = program.line();
+            assert!(
+                parts.iter().any(|part| error.contains(part)),
+                "{method}: {error}"
+            );
+        }
+        assert_eq!(program.line(), "no child");
+        program.end();
+    }
+    guard.assert_none_after_end();
+}
+
+#[test]
+fn too_few_descriptors() {
+    check_limit("descriptors", &["open files", "descriptor"], |_| ());
+}
+
+#[test]
+fn too_few_processes() {
+    // The limit does not hold for root, so it becomes somebody else.
+    let is_root = rustix::process::geteuid().is_root();
+    check_limit(
+        "processes",
+        &["temporarily unavailable", "Permission denied"],
+        |command| {
+            if is_root {
+                command.uid(65_534).env("TMPDIR", "/tmp");
+            }
+        },
+    );
+}
+
+#[test]
+fn too_little_address_space() {
+    check_limit("space", &["map", "memory"], |_| ());
+}
+
+mod later {
+    //! A constructor of the program, which the linker may put behind the one that enters workers.
+
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    pub(super) static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
+
+    extern "C" fn construct() {
+        CONSTRUCTED.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static CONSTRUCTOR: extern "C" fn() = construct;
+}
+
+#[test]
+fn workers_see_what_constructors_did() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let pool = Pool::builder()
+            .workers(1)
+            .start_method(method)
+            .build()
+            .unwrap();
+        let count = || later::CONSTRUCTED.load(std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(
+            (
+                count(),
+                pool.apply(
+                    |()| later::CONSTRUCTED.load(std::sync::atomic::Ordering::SeqCst),
+                    ()
+                )
+                .unwrap()
+            ),
+            (1, 1)
+        );
+    }
+    guard.assert_none();
+}
+
+#[test]
+fn a_dropped_pool_is_gone_whatever_it_was_doing() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        drop(
+            Pool::builder()
+                .workers(3)
+                .start_method(method)
+                .build()
+                .unwrap(),
+        );
+        let board = Board::new();
+        let pool = Pool::builder()
+            .workers(2)
+            .start_method(method)
+            .initializer(|board: Board| board, board.clone())
+            .build()
+            .unwrap();
+        assert!(pool.map(|i: u32| 1 / i, 0..100).is_err());
+        hold_and_stop(&pool);
+        drop(pool);
+    }
+    guard.assert_none();
+}
+
+/// Stops an idle worker: it cannot leave by itself then.
+fn hold_and_stop(pool: &Pool<Board>) {
+    Process::of_ours(pool.workers()[0].pid)
+        .unwrap()
+        .signal(Signal::STOP);
+}
