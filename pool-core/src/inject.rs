@@ -50,15 +50,20 @@ pub(crate) mod model {
     /// The payload of a simulated death.
     pub(crate) struct Died;
 
-    thread_local! {
-        static FUEL: Cell<Option<u32>> = const { Cell::new(None) };
+    // Loom's threads share one thread of the system.
+    loom::thread_local! {
+        static FUEL: Cell<Option<u32>> = Cell::new(None);
     }
 
-    /// Runs `body` as a process that dies at its `fuel`-th point. Tells whether it came to its end.
+    fn set(fuel: Option<u32>) {
+        FUEL.with(|cell| cell.set(fuel));
+    }
+
+    /// Runs `body` as a process that dies at its `fuel`-th point, counted from 0. Tells whether it came to its end.
     pub(crate) fn mortal(fuel: u32, body: impl FnOnce()) -> bool {
-        FUEL.set(Some(fuel));
+        set(Some(fuel));
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-        FUEL.set(None);
+        set(None);
         match ended {
             Ok(()) => true,
             Err(payload) if payload.is::<Died>() => false,
@@ -67,9 +72,9 @@ pub(crate) mod model {
     }
 
     pub(super) fn point(_name: &str) {
-        match FUEL.get() {
+        match FUEL.with(Cell::get) {
             Some(0) => std::panic::resume_unwind(Box::new(Died)),
-            Some(left) => FUEL.set(Some(left - 1)),
+            Some(left) => set(Some(left - 1)),
             None => {}
         }
     }

@@ -172,7 +172,7 @@ impl<'a> ClaimTable<'a> {
     /// Pool, after a death: hints may have been lost with the dead, so every chunk is offered again. The caller wakes everybody
     /// afterwards: each worker then looks once more, and sees this and what was done to the chunks before.
     pub(crate) fn offer_again(&self) {
-        self.words.cursor.store(0, Ordering::Release); // SYNC: job-cursor
+        self.words.cursor.swap(0, Ordering::AcqRel); // SYNC: job-cursor
     }
 
     fn add_credit(&self, chunks: u32) {
@@ -301,8 +301,9 @@ impl<'a> Claimer<'a> {
         };
         inject::point("claim.batch-taken");
         self.next = lo;
-        // SYNC: job-batch (release side: who takes a part of it sees what made its chunks free)
-        self.line().batch.store(pack(lo, hi), Ordering::Release);
+        // SYNC: job-batch (release side: who takes a part of it sees what made its chunks free). A read-modify-write, so that it is
+        // ordered with every cut that a thief makes.
+        self.line().batch.swap(pack(lo, hi), Ordering::AcqRel);
         inject::point("claim.batch-published");
         true
     }

@@ -7,6 +7,8 @@ pub(crate) mod claim;
 #[cfg(not(loom))]
 pub(crate) mod control;
 pub(crate) mod join;
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod park;
 #[cfg(not(loom))]
 pub(crate) mod record;

@@ -14,11 +14,16 @@ const INLINE_WORDS: usize = 8;
 #[cfg(loom)]
 const INLINE_WORDS: usize = 1;
 /// Arguments or results up to this many bytes travel inside the entry.
+#[cfg_attr(
+    all(test, loom),
+    expect(dead_code, reason = "the models need one word")
+)]
 pub(crate) const INLINE_BYTES: usize = INLINE_WORDS * 8;
 
 control_layout! {
     /// One task of one or more items. All but `state` is written by the pool before the entry is published, or by the worker
     /// that has claimed it (`result…`).
+    #[cfg_attr(all(test, loom), expect(dead_code, reason = "the models need the words of the protocol alone"))]
     pub(crate) struct TaskEntry {
         pub(crate) state: AtomicU32,
         /// How many items; the result of each goes through the worker's stream, or of a single small one into `result`.

@@ -1,0 +1,321 @@
+//! A job, its workers, and the deaths of one of them.
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+use super::{Event, Job, Kernel, check};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::dispatch::claim::{Claimed, Claimer, Left, Lost};
+use crate::dispatch::join;
+use crate::dispatch::park::Bell;
+use crate::dispatch::word::{ClaimWord, Owner};
+use crate::inject::model::mortal;
+
+/// A pool with one open job, for two workers.
+struct Pool {
+    job: Job,
+    number: AtomicU64,
+    joined: [AtomicU64; 2],
+    /// How often each chunk was run. No atomics: loom sees two at once, and results that are read too early.
+    runs: Vec<UnsafeCell<u32>>,
+    bell: Bell,
+    wake: [AtomicU32; 2],
+    kernel: Kernel,
+    event: Event,
+    leave: AtomicU32,
+}
+
+impl Pool {
+    fn new(chunks: usize) -> Pool {
+        Pool {
+            job: Job::new(chunks, 2),
+            number: AtomicU64::new(1),
+            joined: [AtomicU64::new(0), AtomicU64::new(0)],
+            runs: (0..chunks).map(|_| UnsafeCell::new(0)).collect(),
+            bell: Bell::default(),
+            wake: [AtomicU32::new(0), AtomicU32::new(0)],
+            kernel: Kernel::new(),
+            event: Event::new(),
+            leave: AtomicU32::new(0),
+        }
+    }
+
+    /// With all chunks in the batch of worker 0.
+    fn with_batch(chunks: usize) -> Arc<Pool> {
+        let pool = Pool::new(chunks);
+        pool.job.lines[0]
+            .batch
+            .store(chunks as u64, Ordering::Relaxed);
+        pool.job
+            .words
+            .cursor
+            .store(chunks as u32, Ordering::Relaxed);
+        Arc::new(pool)
+    }
+
+    /// The worker of `slot` runs what it can of the job. Whether it ran anything.
+    fn visit(&self, slot: usize) -> bool {
+        let Some(_) = join::join(&self.number, &self.joined[slot]) else {
+            return false;
+        };
+        let mut worked = false;
+        let mut claimer = Claimer::enter(self.job.table(), Owner::new(slot, 1), 2);
+        while let Some(claimed) = claimer.claim() {
+            worked = true;
+            // SAFETY: the chunk is claimed; loom checks that nobody else is at it.
+            self.runs[claimed.chunk as usize].with_mut(|runs| unsafe { *runs += 1 });
+            claimer.finish(&claimed);
+        }
+        let left = claimer.leave();
+        join::leave(&self.joined[slot]);
+        if left == Left::WakePool {
+            self.event.signal();
+        }
+        worked
+    }
+
+    fn serve(&self, slot: usize) {
+        loop {
+            let news = self.bell.news();
+            if self.leave.load(Ordering::Acquire) != 0 {
+                return;
+            }
+            if !self.visit(slot) {
+                self.bell.sleep(slot, &self.wake[slot], news, &self.kernel);
+            }
+        }
+    }
+
+    /// The caller waits for its job.
+    fn wait(&self) {
+        let table = self.job.table();
+        loop {
+            let (seen, exits) = (self.event.seen(), table.exits());
+            if table.is_complete() {
+                return;
+            }
+            table.announce_sleep();
+            if table.exits() == exits || !table.is_complete() {
+                self.event.wait(seen);
+            }
+            table.announce_awake();
+        }
+    }
+
+    /// The watcher settles the account of the worker in slot 0. The chunk that it held, if any.
+    fn bury(&self, again: bool) -> Option<usize> {
+        let table = self.job.table();
+        let lost = match table.settle_dead(Owner::new(0, 1)) {
+            Lost::Nothing => None,
+            Lost::Chunk(chunk) if again => {
+                table.release(chunk, 0);
+                Some(chunk)
+            }
+            Lost::Chunk(chunk) => {
+                table.give_up(chunk);
+                Some(chunk)
+            }
+        };
+        table.offer_again();
+        join::leave(&self.joined[0]);
+        self.bell.forget(0);
+        self.bell.ring_all(self.wake.iter(), &self.kernel);
+        self.event.signal();
+        lost.map(|chunk| chunk as usize)
+    }
+
+    fn shut_down(&self) {
+        self.leave.store(1, Ordering::Release);
+        self.bell.ring_all(self.wake.iter(), &self.kernel);
+    }
+
+    fn runs(&self, chunk: usize) -> u32 {
+        // SAFETY: the job is complete; loom checks that nobody writes any more.
+        self.runs[chunk].with(|runs| unsafe { *runs })
+    }
+
+    fn word(&self, chunk: usize) -> ClaimWord {
+        ClaimWord::from_bits(self.job.states[chunk].load(Ordering::Relaxed))
+    }
+}
+
+/// Two workers, of which this thread is one, visit the job and leave it complete.
+fn run_by_two(pool: &Arc<Pool>) {
+    let other = {
+        let pool = pool.clone();
+        thread::spawn(move || pool.visit(0))
+    };
+    let _ = pool.visit(1);
+    let _ = other.join().expect("leaves");
+    for chunk in 0..pool.runs.len() {
+        assert_eq!(pool.runs(chunk), 1);
+    }
+    assert_eq!(pool.job.table().completed() as usize, pool.runs.len());
+}
+
+#[test]
+fn two_workers_run_each_of_three_chunks_once() {
+    check(1, || run_by_two(&Arc::new(Pool::new(3))));
+}
+
+#[test]
+fn chunks_are_stolen_from_a_batch_and_none_is_lost() {
+    check(1, || run_by_two(&Pool::with_batch(2)));
+}
+
+#[test]
+fn the_last_of_two_workers_to_leave_wakes_the_caller() {
+    check(2, || {
+        let pool = Arc::new(Pool::new(2));
+        let workers = [0, 1].map(|slot| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                // One chunk each: both have something to say when they leave.
+                let claim = Claimed {
+                    chunk: slot as u32,
+                    first: 0,
+                };
+                let owner = Owner::new(slot, 1);
+                let mut claimer = Claimer::enter(pool.job.table(), owner, 2);
+                // SAFETY: nobody else runs this chunk.
+                pool.runs[slot].with_mut(|runs| unsafe { *runs += 1 });
+                claimer.finish(&claim);
+                if claimer.leave() == Left::WakePool {
+                    pool.event.signal();
+                }
+            })
+        });
+        pool.wait();
+        assert_eq!([0, 1].map(|chunk| pool.runs(chunk)), [1, 1]);
+        for worker in workers {
+            worker.join().expect("leaves");
+        }
+    });
+}
+
+#[test]
+fn a_sleeping_worker_is_woken_for_a_job_and_for_leaving() {
+    check(2, || {
+        let pool = Pool::new(2);
+        pool.number.store(0, Ordering::Relaxed);
+        let pool = Arc::new(pool);
+        let worker = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.serve(0))
+        };
+        join::open(&pool.number, 1);
+        pool.bell.ring(2, |slot| pool.wake.get(slot), &pool.kernel);
+        pool.wait();
+        assert_eq!([0, 1].map(|chunk| pool.runs(chunk)), [1, 1]);
+        pool.shut_down();
+        worker.join().expect("leaves");
+    });
+}
+
+#[test]
+fn cancelled_chunks_are_run_or_given_up_but_accounted_for_once() {
+    check(3, || {
+        let pool = Pool::with_batch(2);
+        let worker = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.visit(0))
+        };
+        pool.job.table().cancel();
+        pool.wait();
+        assert_eq!(pool.job.table().completed(), 2);
+        for chunk in 0..2 {
+            let was_run = matches!(pool.word(chunk), ClaimWord::Done(_));
+            assert_eq!(pool.runs(chunk), u32::from(was_run));
+        }
+        let _ = worker.join().expect("leaves");
+    });
+}
+
+/// What must hold once the job is complete in which the worker of slot 0 lost the chunk `lost`.
+fn check_account(pool: &Pool, lost: Option<usize>, again: bool) {
+    for chunk in 0..pool.runs.len() {
+        let (runs, word) = (pool.runs(chunk), pool.word(chunk));
+        if lost != Some(chunk) {
+            assert_eq!(runs, 1, "chunk {chunk} is {word:?}");
+        } else if again {
+            assert!(
+                (1..=2).contains(&runs),
+                "chunk {chunk} was run {runs} times"
+            );
+            assert_eq!(word, ClaimWord::Done(Owner::new(1, 1)));
+        } else {
+            assert!(runs <= 1 && word == ClaimWord::Void);
+        }
+    }
+    assert_eq!(pool.job.table().completed() as usize, pool.runs.len());
+}
+
+/// A worker dies at its `fuel`-th step while another one works. Its thread goes on as the watcher, and then as the caller.
+fn die_at(fuel: u32, again: bool, pool: &Arc<Pool>) {
+    let rest = {
+        let pool = pool.clone();
+        thread::spawn(move || {
+            let ended = mortal(fuel, || {
+                let _ = pool.visit(0);
+            });
+            let lost = (!ended).then(|| pool.bury(again)).flatten();
+            pool.wait();
+            check_account(&pool, lost, again);
+            pool.shut_down();
+        })
+    };
+    pool.serve(1);
+    rest.join().expect("ends");
+}
+
+/// Steps of a worker that runs both chunks alone, and a few more, so that some case ends without a death.
+const STEPS: u32 = 20;
+/// The steps around the first chunk: from before its claim until after its end.
+const FIRST_CHUNK: std::ops::Range<u32> = 4..8;
+
+#[test]
+fn whatever_step_a_worker_dies_at_its_chunks_are_run_by_another() {
+    for fuel in 0..STEPS {
+        check(1, move || die_at(fuel, true, &Arc::new(Pool::new(2))));
+    }
+}
+
+#[test]
+fn the_chunk_that_a_worker_dies_in_can_be_given_up() {
+    for fuel in FIRST_CHUNK {
+        check(1, move || die_at(fuel, false, &Arc::new(Pool::new(2))));
+    }
+}
+
+#[test]
+fn the_batch_of_a_dead_worker_is_run_by_another() {
+    // It has the first chunk; has run it; has the second.
+    for fuel in [2, 3, 6] {
+        check(1, move || die_at(fuel, true, &Pool::with_batch(2)));
+    }
+}
+
+#[test]
+fn a_caller_that_sleeps_while_a_worker_dies_learns_of_the_end() {
+    for (fuel, again) in FIRST_CHUNK.flat_map(|fuel| [(fuel, true), (fuel, false)]) {
+        check(3, move || {
+            let pool = Arc::new(Pool::new(1));
+            let watcher = {
+                let pool = pool.clone();
+                // The worker until it is dead, then the watcher, then another worker.
+                thread::spawn(move || {
+                    let ended = mortal(fuel, || {
+                        let _ = pool.visit(0);
+                    });
+                    let lost = (!ended).then(|| pool.bury(again)).flatten();
+                    let _ = pool.visit(1);
+                    lost
+                })
+            };
+            pool.wait();
+            let lost = watcher.join().expect("dies or ends");
+            check_account(&pool, lost, again);
+        });
+    }
+}
