@@ -20,7 +20,7 @@ pub(crate) use outbox::Link;
 use outbox::Outbox;
 pub(crate) use panic::keep_panics;
 
-use crate::atomic::Ordering;
+use crate::atomic::{Ordering, fence};
 use crate::current;
 use crate::dispatch::control::{Control, SystemFutex, status};
 use crate::dispatch::record::Target;
@@ -280,7 +280,17 @@ impl Worker {
     fn forget_leases(&mut self) {
         self.belongings.attached = None;
         self.belongings.leases.release_lent();
+        let report = &self.control.slot(self.slot).report;
+        if report.holds.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         self.holds_nothing();
+        // Pairs with the fence in `ring_all`: either whoever asked for a flush sees that nothing is held, or we see that it asked.
+        fence(Ordering::SeqCst);
+        let asked = self.control.orders().flush.load(Ordering::Relaxed);
+        if report.flushed.load(Ordering::Relaxed) != asked {
+            self.control.signal_event();
+        }
     }
 
     fn holds_nothing(&self) {

@@ -50,7 +50,10 @@ impl Pool {
 
     /// Publishes a task that turns `argument` into ten times as much; its entry.
     fn publish(&self, argument: u64) -> usize {
-        let (position, entry) = self.table().vacant().expect("two entries are enough");
+        let (position, entry) = self
+            .table()
+            .vacant(self.tail.load(Ordering::Relaxed))
+            .expect("two entries are enough");
         self.entries[entry].arg[0].store(argument, Ordering::Relaxed);
         self.table().publish(position, 0);
         self.ring();
