@@ -13,12 +13,21 @@ pub(crate) fn point(name: &'static str) {
     let _ = name;
 }
 
+/// Says which life of its place in the pool this worker is.
+#[cfg(all(feature = "inject", not(loom)))]
+pub(crate) fn enter_life(generation: u32) {
+    armed::LIFE.store(generation, std::sync::atomic::Ordering::Relaxed);
+}
+
 #[cfg(all(feature = "inject", not(loom)))]
 mod armed {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    /// `POOL_CORE_INJECT=name:n` kills a process when it passes point `name` for the n-th time.
+    /// Set once the worker knows it; before that no point is passed.
+    pub(super) static LIFE: AtomicU32 = AtomicU32::new(0);
+
+    /// `POOL_CORE_INJECT=name:n` kills a worker when it passes point `name` for the n-th time. Those that replace it are spared.
     fn plan() -> Option<&'static (String, u32)> {
         static PLAN: OnceLock<Option<(String, u32)>> = OnceLock::new();
         PLAN.get_or_init(|| {
@@ -31,7 +40,7 @@ mod armed {
 
     pub(super) fn point(name: &str) {
         static PASSED: AtomicU32 = AtomicU32::new(0);
-        if !crate::start::in_worker() {
+        if !crate::start::in_worker() || LIFE.load(Ordering::Relaxed) != 1 {
             return;
         }
         if let Some((wanted, count)) = plan()

@@ -168,6 +168,8 @@ pub(super) fn work(control: Control, slot: usize, generation: u32, setup: &Setup
             .pid
             .store(std::process::id(), std::sync::atomic::Ordering::Release)
     });
+    #[cfg(feature = "inject")]
+    crate::inject::enter_life(generation);
     let Ties { lifeline, kick } = ties;
     let _line = tie(lifeline.as_fd());
     let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

@@ -5,9 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod blocks;
 mod common;
 mod crashes;
 mod initializer;
+#[cfg(feature = "inject")]
+mod injections;
 mod parent;
 mod storms;
 mod verbs;

@@ -119,7 +119,7 @@ fn spin(board: &mut Board, _: u32) {
 /// One worker idle, one busy, one stopped.
 fn busy(method: StartMethod) {
     let board = Board::new();
-    let array = SharedArray::<u8, _>::from_elem(400 << 20, 1).unwrap();
+    let array = SharedArray::<u8, _>::zeros(400 << 20).unwrap();
     let pool = Pool::builder()
         .workers(3)
         .start_method(method)
