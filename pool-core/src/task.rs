@@ -26,6 +26,48 @@ pub struct Stateless;
 pub struct Stateful;
 
 /// A function that can be run by a worker of a pool with state `S`: `fn(A) -> R` or `fn(&mut S, A) -> R`.
+///
+/// What cannot be a task does not compile. A closure that captures something:
+///
+/// ```compile_fail,E0080
+/// let pool = pool_core::Pool::new(1).unwrap();
+/// let factor = 3;
+/// pool.map(move |x: i32| factor * x, 0..3).unwrap();
+/// ```
+///
+/// An argument that is borrowed:
+///
+/// ```compile_fail,E0277
+/// fn sum(numbers: &[f64]) -> f64 {
+///     numbers.iter().sum()
+/// }
+/// let pool = pool_core::Pool::new(1).unwrap();
+/// pool.apply(sum, &[1.0, 2.0][..]).unwrap();
+/// ```
+///
+/// An argument, or a result, that serde can neither write nor read:
+///
+/// ```compile_fail,E0277
+/// struct Sample(f64);
+/// let pool = pool_core::Pool::new(1).unwrap();
+/// pool.map(|sample: Sample| sample.0, [Sample(1.0)]).unwrap();
+/// ```
+///
+/// ```compile_fail,E0277
+/// struct Sample(f64);
+/// let pool = pool_core::Pool::new(1).unwrap();
+/// pool.map(|x: u32| Sample(x.into()), 0..3).unwrap();
+/// ```
+///
+/// A state that is not what the initializer returns:
+///
+/// ```compile_fail,E0277
+/// fn add(state: &mut f64, x: f64) -> f64 {
+///     *state + x
+/// }
+/// let pool = pool_core::Pool::builder().initializer(|text: String| text, String::new()).build().unwrap();
+/// pool.map(add, [1.0, 2.0]).unwrap();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a task of this pool for arguments of type `{A}`",
     label = "no task for `{A}`",
