@@ -184,7 +184,7 @@ impl Watcher {
             Ok(results) => results,
             Err(error) => {
                 return self.fail(Failure::Start {
-                    what: error.to_string(),
+                    what: format!("{error}{}", sys::limit_hint(&error)),
                 });
             }
         };
@@ -199,7 +199,7 @@ impl Watcher {
                 }
                 Err(error) => {
                     failure.get_or_insert(Failure::Start {
-                        what: format!("worker {slot}: {error}"),
+                        what: format!("worker {slot}: {error}{}", sys::limit_hint(&error)),
                     });
                 }
             }

@@ -29,8 +29,8 @@ enum Request {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Reply {
-    /// Process ids in the order of the request, or why there is none.
-    Forked(Vec<Result<u32, String>>),
+    /// Process ids in the order of the request, or the system's number of the error.
+    Forked(Vec<Result<u32, i32>>),
     Reaped(WorkerExit),
 }
 
@@ -100,7 +100,7 @@ impl ForkServer {
         match self.ask(Request::Fork(workers))? {
             Reply::Forked(pids) if pids.len() == count => Ok(pids
                 .into_iter()
-                .map(|pid| pid.map_err(io::Error::other))
+                .map(|pid| pid.map_err(io::Error::from_raw_os_error))
                 .collect()),
             other => Err(io::Error::other(format!(
                 "the fork server gave the wrong answer {other:?}"
@@ -212,13 +212,13 @@ fn fork(
     control: &Control,
     ties: &Ties,
     setup: &Setup,
-) -> Result<u32, String> {
+) -> Result<u32, i32> {
     let server = std::process::id();
     // SAFETY: this process has one thread, and the copy goes to `become_worker`, which never returns.
     match unsafe { sys::fork() } {
         Ok(Some(pid)) => Ok(pid),
         Ok(None) => become_worker(server, slot, generation, control, ties, setup),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.raw_os_error().unwrap_or_default()),
     }
 }
 

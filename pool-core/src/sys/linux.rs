@@ -43,6 +43,19 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
+/// Which limit an error of starting a process comes from, and what can be done.
+pub(crate) fn limit_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            ": a pool holds a descriptor for each worker and some twenty more; raise the limit of open files (`ulimit -n`) or use fewer workers"
+        }
+        Some(libc::EAGAIN) => {
+            ": the limit of processes is reached (`ulimit -u`, or pids.max of the cgroup); raise it or use fewer workers"
+        }
+        _ => "",
+    }
+}
+
 /// Sends SIGKILL to the process; one that is gone already is no error.
 pub(crate) fn kill(pidfd: BorrowedFd<'_>) {
     let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);

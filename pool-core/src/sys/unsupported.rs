@@ -26,6 +26,10 @@ pub(crate) fn pidfd_open(_pid: u32) -> io::Result<OwnedFd> {
     unsupported()
 }
 
+pub(crate) fn limit_hint(_error: &io::Error) -> &'static str {
+    ""
+}
+
 pub(crate) fn kill(_pidfd: BorrowedFd<'_>) {}
 
 pub(crate) fn reap_child(_pidfd: BorrowedFd<'_>) -> WorkerExit {
