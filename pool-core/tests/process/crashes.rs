@@ -454,6 +454,53 @@ fn spawn_among_busy_neighbours() {
     matrix(StartMethod::Spawn, true);
 }
 
+#[test]
+fn a_panic_brings_its_backtrace_if_it_is_asked_for() {
+    let guard = Leftovers::watch();
+    for (variable, is_wanted) in [("0", false), ("1", true)] {
+        let pool = Pool::builder()
+            .workers(1)
+            .env("RUST_BACKTRACE", variable)
+            .build()
+            .unwrap();
+        let error = pool.apply(|i: u32| 1 / i, 0).unwrap_err();
+        let (_, TaskError::Panicked(panic)) = error.task().unwrap() else {
+            panic!("{error}")
+        };
+        assert_eq!(panic.message, "attempt to divide by zero");
+        let names_this_test = |text: &String| text.contains("a_panic_brings_its_backtrace");
+        assert_eq!(
+            panic.backtrace.as_ref().is_some_and(names_this_test),
+            is_wanted,
+            "{:?}",
+            panic.backtrace
+        );
+    }
+    guard.assert_none();
+}
+
+#[test]
+fn a_panic_that_was_caught_is_not_taken_for_a_later_one() {
+    let guard = Leftovers::watch();
+    let pool = Pool::new(1).unwrap();
+    let task = |first: String| {
+        let caught = std::panic::catch_unwind(|| panic!("{first}"));
+        assert!(caught.is_err());
+        // Without the hook: as a library does that carries a panic from one of its threads to another.
+        std::panic::resume_unwind(Box::new("second"))
+    };
+    let error = pool
+        .apply(task, "first".to_owned())
+        .map(|(): ()| ())
+        .unwrap_err();
+    let (_, TaskError::Panicked(panic)) = error.task().unwrap() else {
+        panic!("{error}")
+    };
+    assert_eq!((&*panic.message, &panic.location), ("second", &None));
+    drop(pool);
+    guard.assert_none();
+}
+
 /// In the initializer: the same outcome, as the error of `build`.
 #[test]
 fn initializers() {

@@ -1,6 +1,7 @@
 //! The end of the program, however it comes: nothing of its pools stays behind. And what limits do to a program.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -119,7 +120,14 @@ fn spin(board: &mut Board, _: u32) {
 /// One worker idle, one busy, one stopped.
 fn busy(method: StartMethod) {
     let board = Board::new();
-    let array = SharedArray::<u8, _>::zeros(400 << 20).unwrap();
+    let array = SharedArray::<u8, _>::zeros(100 << 20).unwrap();
+    let text = format!("{array:?}");
+    let inode = text
+        .split("ino: ")
+        .nth(1)
+        .unwrap()
+        .trim_end_matches([' ', '}']);
+    say(inode);
     let pool = Pool::builder()
         .workers(3)
         .start_method(method)
@@ -144,31 +152,44 @@ fn busy(method: StartMethod) {
     drop(array);
 }
 
-/// Megabytes of shared memory in the system.
-fn shared_memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Shmem:"))
-        .unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+/// Processes of whatever user that can be looked at and have the memory file with this inode open or mapped.
+fn users_of(inode: &str) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let uses = |process: &PathBuf| {
+        let maps = std::fs::read_to_string(process.join("maps")).unwrap_or_default();
+        let is_mapped = maps.lines().any(|line| {
+            line.contains("memfd:") && line.split_ascii_whitespace().nth(4) == Some(inode)
+        });
+        let open = std::fs::read_dir(process.join("fd")).into_iter().flatten();
+        let is_it = |entry: std::fs::DirEntry| {
+            let target = std::fs::read_link(entry.path()).unwrap_or_default();
+            let metadata = std::fs::metadata(entry.path());
+            target.to_string_lossy().contains("memfd:")
+                && metadata.is_ok_and(|metadata| metadata.ino().to_string() == inode)
+        };
+        is_mapped || open.flatten().any(is_it)
+    };
+    processes
+        .filter(uses)
+        .map(|process| process.display().to_string())
+        .collect()
 }
 
 #[test]
-fn killing_the_program_ends_its_workers() {
+fn killing_the_program_ends_its_workers_and_frees_its_memory() {
     let guard = Leftovers::watch();
     for method in METHODS {
-        // Others use shared memory at the same time, so the sums may mislead, but not every time.
-        let is_given_back = (0..5).any(|_| {
-            let mut program = Program::start("busy", method, |_| ()).unwrap();
-            let processes = program.processes();
-            let during = shared_memory();
-            program.child.kill().unwrap();
-            program.child.wait().unwrap();
-            processes.iter().for_each(Process::await_end);
-            during.saturating_sub(shared_memory()) >= 300
-        });
-        assert!(is_given_back, "the shared memory stays");
+        let mut program = Program::start("busy", method, |_| ()).unwrap();
+        let inode = program.line();
+        let processes = program.processes();
+        assert_eq!(users_of(&inode), [format!("/proc/{}", program.child.id())]);
+        program.child.kill().unwrap();
+        program.child.wait().unwrap();
+        processes.iter().for_each(Process::await_end);
+        // A memory file has no name: what nobody has open is gone.
+        assert!(users_of(&inode).is_empty());
     }
     guard.assert_none_after_end();
 }
@@ -219,6 +240,7 @@ fn an_interrupted_program_leaves_nothing() {
     let guard = Leftovers::watch();
     for method in METHODS {
         let mut program = Program::start("busy", method, own_group).unwrap();
+        program.line();
         let processes = program.processes();
         kill_process_group(Pid::from_child(&program.child), Signal::INT).unwrap();
         assert!(!program.child.wait().unwrap().success());
@@ -335,7 +357,7 @@ fn check_limit(name: &str, parts: &[&str], adapt: impl Fn(&mut Command)) {
 
 #[test]
 fn too_few_descriptors() {
-    check_limit("descriptors", &["open files", "descriptor"], |_| ());
+    check_limit("descriptors", &["ulimit -n"], |_| ());
 }
 
 #[test]
@@ -344,7 +366,7 @@ fn too_few_processes() {
     let is_root = rustix::process::geteuid().is_root();
     check_limit(
         "processes",
-        &["temporarily unavailable", "Permission denied"],
+        &["temporarily unavailable", "ulimit -u"],
         |command| {
             if is_root {
                 command.uid(65_534).env("TMPDIR", "/tmp");
@@ -355,7 +377,7 @@ fn too_few_processes() {
 
 #[test]
 fn too_little_address_space() {
-    check_limit("space", &["map", "memory"], |_| ());
+    check_limit("space", &["ulimit -v"], |_| ());
 }
 
 mod later {
