@@ -28,6 +28,7 @@ use crate::dispatch::tasks::{Finished, INLINE_BYTES, TaskEntry};
 use crate::dispatch::word::Owner;
 use crate::error::TaskError;
 use crate::identity::Descriptor;
+use crate::start::boot;
 
 /// How often an idle worker looks for news before it lets other threads run.
 const PAUSES: u32 = 30;
@@ -88,14 +89,8 @@ impl Worker {
         let mut failed = false;
         if let Some((descriptor, bytes)) = initializer {
             let input = Input::Initializer { bytes };
-            let (link, belongings) = (
-                Link::new(
-                    &self.control,
-                    self.slot,
-                    self.kick.as_ref().map(|kick| kick.as_fd()),
-                ),
-                &mut self.belongings,
-            );
+            let link = link(&self.control, self.slot, &self.kick);
+            let belongings = &mut self.belongings;
             let mut call = Call::new(link, belongings, input, 0..1, Target::Initializer);
             match Descriptor::find(descriptor) {
                 Some(descriptor) => run(descriptor, &mut call),
@@ -120,11 +115,7 @@ impl Worker {
     }
 
     fn link(&self) -> Link<'_> {
-        Link::new(
-            &self.control,
-            self.slot,
-            self.kick.as_ref().map(|kick| kick.as_fd()),
-        )
+        link(&self.control, self.slot, &self.kick)
     }
 
     /// Works until the pool says to leave.
@@ -165,14 +156,8 @@ impl Worker {
             self.belongings.attached = None;
             self.belongings.leases.clear();
             self.holds_nothing();
-            let (link, belongings) = (
-                Link::new(
-                    &self.control,
-                    self.slot,
-                    self.kick.as_ref().map(|kick| kick.as_fd()),
-                ),
-                &mut self.belongings,
-            );
+            let link = link(&self.control, self.slot, &self.kick);
+            let belongings = &mut self.belongings;
             belongings.outbox.purge(&link);
             flushed.store(asked, Ordering::Release); // SYNC: flush-done
             self.control.signal_event();
@@ -191,6 +176,8 @@ impl Worker {
                 std::thread::yield_now()
             }
         }
+        // What tasks printed without a line end; a killed worker would take it along.
+        boot::flush_output();
         let wake = &self.control.slot(self.slot).wake;
         self.control
             .bell()
@@ -240,14 +227,8 @@ impl Worker {
             task.base.load(Ordering::Relaxed),
             task.attempt.load(Ordering::Relaxed),
         );
-        let (link, belongings) = (
-            Link::new(
-                &self.control,
-                self.slot,
-                self.kick.as_ref().map(|kick| kick.as_fd()),
-            ),
-            &mut self.belongings,
-        );
+        let link = link(&self.control, self.slot, &self.kick);
+        let belongings = &mut self.belongings;
         let arguments = bytes.as_deref().unwrap_or_default();
         let offset = task.results_offset.load(Ordering::Relaxed);
         let input = Input::Values {
@@ -300,6 +281,11 @@ impl Worker {
             .holds
             .store(0, Ordering::Release); // SYNC: holds
     }
+}
+
+/// The tie of a worker to its pool, which borrows from its parts only.
+fn link<'a>(control: &'a Control, slot: usize, kick: &'a Option<Arc<OwnedFd>>) -> Link<'a> {
+    Link::new(control, slot, kick.as_ref().map(|kick| kick.as_fd()))
 }
 
 /// Runs a call; segments that its results name stay here until the pool has them.
