@@ -14,8 +14,10 @@ struct Here {
     control: Control,
     slot: usize,
     seed: u64,
-    /// Index of item 0 of the call, and the attempt, while one is run.
-    call: Option<(u64, u32)>,
+    /// Index of item 0 of the call, while one is run.
+    call: Option<u64>,
+    /// The one item of it that may have been begun before, and how often.
+    repeated: (u32, u32),
 }
 
 /// The task that the calling thread is running. See [`current`].
@@ -69,7 +71,7 @@ impl Current {
 pub fn current() -> Option<Current> {
     HERE.with_borrow(|here| {
         let here = here.as_ref()?;
-        let (base, attempt) = here.call?;
+        let base = here.call?;
         let item = here
             .control
             .slot(here.slot)
@@ -77,6 +79,11 @@ pub fn current() -> Option<Current> {
             .item
             .load(Ordering::Relaxed)
             / 2;
+        let attempt = if here.repeated.0 == item {
+            here.repeated.1
+        } else {
+            0
+        };
         Some(Current {
             worker: here.slot,
             index: base + u64::from(item),
@@ -93,14 +100,25 @@ pub(crate) fn enter_worker(control: Control, slot: usize, seed: u64) {
         slot,
         seed,
         call: None,
+        repeated: (0, 0),
     }));
 }
 
-/// This thread is about to run items of a call whose item 0 has index `base`.
-pub(crate) fn enter_call(base: u64, attempt: u32) {
+/// Item `item` of the call was begun `attempts` times before.
+pub(crate) fn note_attempts(item: u32, attempts: u32) {
     HERE.with_borrow_mut(|here| {
         if let Some(here) = here {
-            here.call = Some((base, attempt));
+            here.repeated = (item, attempts);
+        }
+    });
+}
+
+/// This thread is about to run items of a call whose item 0 has index `base`.
+pub(crate) fn enter_call(base: u64) {
+    HERE.with_borrow_mut(|here| {
+        if let Some(here) = here {
+            here.call = Some(base);
+            here.repeated = (0, 0);
         }
     });
 }

@@ -11,6 +11,8 @@ use crate::inject;
 
 /// A batch is at most this many chunks.
 const MAX_BATCH: u32 = 1024;
+/// How many repeated items a job remembers.
+const REPEATED: usize = if cfg!(loom) { 1 } else { 8 };
 /// Set in [`JobWords::exits`] while the pool sleeps until the job is complete.
 const POOL_SLEEPS: u32 = 1;
 
@@ -31,6 +33,9 @@ control_layout! {
         pub(crate) exits: CachePadded<AtomicU32>,
         /// Chunks accounted for by the pool: those of dead workers and cancelled ones.
         pub(crate) credit: AtomicU32,
+        /// For a task that asks: items that are begun again, plus 1, in the upper half, and how often they were begun. The oldest
+        /// is overwritten.
+        pub(crate) repeated: [AtomicU64; REPEATED],
     }
 }
 
@@ -173,6 +178,36 @@ impl<'a> ClaimTable<'a> {
     /// afterwards: each worker then looks once more, and sees this and what was done to the chunks before.
     pub(crate) fn offer_again(&self) {
         self.words.cursor.swap(0, Ordering::AcqRel); // SYNC: job-cursor
+    }
+
+    /// Pool: `item` is going to be begun again, after `attempts` times.
+    pub(crate) fn note_repeated(&self, item: u32, attempts: u32) {
+        let mine = |word: &&AtomicU64| unpack(word.load(Ordering::Relaxed)).0 == item + 1;
+        let free = |word: &&AtomicU64| word.load(Ordering::Relaxed) == 0;
+        let repeated = &self.words.repeated;
+        let word = repeated
+            .iter()
+            .find(mine)
+            .or_else(|| repeated.iter().find(free));
+        let word = word.unwrap_or(&repeated[item as usize % REPEATED]);
+        word.store(pack(item + 1, attempts), Ordering::Relaxed); // published with the chunk's word
+    }
+
+    /// Worker: how often `item` was begun before.
+    pub(crate) fn attempts(&self, item: u32) -> u32 {
+        if self.words.repeated[0].load(Ordering::Relaxed) == 0 {
+            return 0; // the usual case: no item is repeated
+        }
+        let words = self
+            .words
+            .repeated
+            .iter()
+            .map(|word| unpack(word.load(Ordering::Relaxed)));
+        words
+            .filter(|(known, _)| *known == item + 1)
+            .map(|(_, attempts)| attempts)
+            .next()
+            .unwrap_or(0)
     }
 
     fn add_credit(&self, chunks: u32) {

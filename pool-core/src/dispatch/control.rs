@@ -57,7 +57,6 @@ control_layout! {
         pub(crate) chunks: AtomicU32,
         /// Bytes of a result that is written in place, or [`IN_STREAM`].
         pub(crate) result_size: AtomicU32,
-        pub(crate) attempt: AtomicU32,
         pub(crate) plan_offset: AtomicU64,
         pub(crate) plan_len: AtomicU64,
         pub(crate) lines_offset: AtomicU64,

@@ -139,6 +139,8 @@ fn settle_chunk(job: &mut JobBook, table: &ClaimTable<'_>, chunk: u32, dead: &De
                 None => job.failed.push((next, error)),
             }
             next += 1;
+        } else {
+            table.note_repeated(next, *attempts);
         }
     }
     if job.cancelled || next >= range.end {

@@ -390,6 +390,10 @@ impl Core {
         for word in [&*words.cursor, &*words.exits, &words.credit] {
             word.store(0, Ordering::Relaxed);
         }
+        words
+            .repeated
+            .iter()
+            .for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     fn describe(&self, call: &Span64<'_>, open: &Open, first: u64, chunk_len: u32, plan: usize) {
@@ -413,7 +417,6 @@ impl Core {
             call.in_place.map_or(IN_STREAM, |size| size as u32),
             Ordering::Relaxed,
         );
-        job.attempt.store(0, Ordering::Relaxed);
     }
 
     /// Waits until a place for a job is free: all are used by other threads' calls, or held by a stopped worker.

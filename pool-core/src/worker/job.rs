@@ -22,7 +22,6 @@ struct JobView<'a> {
     first_index: u64,
     base: u64,
     chunk_len: u32,
-    attempt: u32,
     plan: Vec<u8>,
     results: Option<Results<'a>>,
     table: ClaimTable<'a>,
@@ -73,7 +72,6 @@ impl<'a> JobView<'a> {
             first_index: load(&job.first_index),
             base: load(&job.base),
             chunk_len,
-            attempt: job.attempt.load(Ordering::Relaxed),
             plan,
             results,
             table: ClaimTable {
@@ -144,7 +142,7 @@ impl Worker {
         let link = Link::new(control, self.slot, kick.as_ref().map(|kick| kick.as_fd()));
         let mut claimer = Claimer::enter(view.table, self.owner, workers);
         let mut worked = false;
-        current::enter_call(view.first_index, view.attempt);
+        current::enter_call(view.first_index);
         while orders.leave.load(Ordering::Relaxed) == 0
             && let Some(claimed) = claimer.claim()
         {
@@ -176,6 +174,10 @@ impl Worker {
             first: claimed.first,
         };
         let count = items.end.saturating_sub(items.start);
+        let attempts = view.table.attempts(items.start);
+        if attempts > 0 {
+            current::note_attempts(items.start, attempts);
+        }
         let input = Input::Job {
             number: view.number,
             base: view.base,

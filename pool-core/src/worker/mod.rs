@@ -223,10 +223,8 @@ impl Worker {
             first,
         };
         let bytes = read_arguments(&self.control, task);
-        current::enter_call(
-            task.base.load(Ordering::Relaxed),
-            task.attempt.load(Ordering::Relaxed),
-        );
+        current::enter_call(task.base.load(Ordering::Relaxed));
+        current::note_attempts(first, task.attempt.load(Ordering::Relaxed));
         let link = link(&self.control, self.slot, &self.kick);
         let belongings = &mut self.belongings;
         let arguments = bytes.as_deref().unwrap_or_default();
