@@ -59,7 +59,7 @@ fn retries_are_counted_for_each_task() {
     let pool = Pool::new(2).unwrap();
     let results = pool
         .job(|i: u32| {
-            if i % 3 == 0 {
+            if i.is_multiple_of(3) {
                 std::process::abort();
             }
             i
@@ -69,7 +69,9 @@ fn retries_are_counted_for_each_task() {
         .unwrap();
     for (i, result) in (0..).zip(results) {
         match result {
-            Err(TaskError::WorkerDied(death)) if i % 3 == 0 => assert_eq!(death.attempts, 2),
+            Err(TaskError::WorkerDied(death)) if i.is_multiple_of(3) => {
+                assert_eq!(death.attempts, 2)
+            }
             result => assert_eq!(result, Ok(i)),
         }
     }
