@@ -18,6 +18,8 @@ struct Here {
     call: Option<u64>,
     /// The one item of it that may have been begun before, and how often.
     repeated: (u32, u32),
+    /// The entry of the table that the call stands in.
+    entry: Option<usize>,
 }
 
 /// The task that the calling thread is running. See [`current`].
@@ -54,6 +56,19 @@ impl Current {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// Whether nobody wants the result any more: the task was cancelled ([`crate::TaskHandle::cancel`]) or its pool ends. A long
+    /// task may ask now and then, and return early. To be asked on the thread that runs the task; on others it is `false`.
+    pub fn is_cancelled(&self) -> bool {
+        HERE.with_borrow(|here| {
+            here.as_ref().is_some_and(|here| {
+                let entries = here.control.tasks().entries;
+                let entry = here.entry.and_then(|entry| entries.get(entry));
+                here.control.orders().leave.load(Ordering::Relaxed) != 0
+                    || entry.is_some_and(|entry| entry.cancelled.load(Ordering::Relaxed) != 0)
+            })
+        })
     }
 }
 
@@ -101,7 +116,17 @@ pub(crate) fn enter_worker(control: Control, slot: usize, seed: u64) {
         seed,
         call: None,
         repeated: (0, 0),
+        entry: None,
     }));
+}
+
+/// This thread is about to run the task in this entry of the table.
+pub(crate) fn enter_entry(entry: usize) {
+    HERE.with_borrow_mut(|here| {
+        if let Some(here) = here {
+            here.entry = Some(entry);
+        }
+    });
 }
 
 /// Item `item` of the call was begun `attempts` times before.
@@ -127,7 +152,7 @@ pub(crate) fn enter_call(base: u64) {
 pub(crate) fn leave_call() {
     HERE.with_borrow_mut(|here| {
         if let Some(here) = here {
-            here.call = None;
+            (here.call, here.entry) = (None, None);
         }
     });
 }

@@ -50,7 +50,10 @@ mod worker;
 pub use {
     current::{Current, current},
     error::{PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit},
-    pool::{Job, Pool, PoolBuilder, WorkerInfo, WorkerState},
+    pool::{
+        AsCompleted, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo, WorkerState, as_completed,
+        wait_all, wait_any,
+    },
     start::{StartMethod, init},
     task::{BlockTask, Sendable, Stateful, Stateless, Task},
 };

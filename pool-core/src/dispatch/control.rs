@@ -41,6 +41,8 @@ control_layout! {
         pub(crate) tail: AtomicU64,
         /// How many workers there are.
         pub(crate) workers: AtomicU32,
+        /// 1 while tasks wait for an entry of the table: a worker that finds no task tells the watcher.
+        pub(crate) backlog: AtomicU32,
     }
 
     /// One job as the pool describes it. Read by workers only between joining and leaving it.
@@ -86,6 +88,8 @@ control_layout! {
         pub(crate) pid: AtomicU32,
         pub(crate) report: CachePadded<Report>,
         pub(crate) stream: StreamWords,
+        /// Position in the stream up to which the pool has taken over what the records name. Written by the pool.
+        pub(crate) taken_over: AtomicU64,
     }
 
     /// The front of the segment.

@@ -1,10 +1,13 @@
 //! What the pool's process knows of its jobs, tasks and workers: private memory, behind one lock.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::task::Waker;
 
 use pool_shm::transfer::{Exports, Held};
 use pool_shm::{Segment, ShmError};
 
+use super::follow::Followers;
 use crate::dispatch::arena::{Arena, Exhausted, Span};
 use crate::dispatch::control::{Control, JOBS};
 use crate::dispatch::record::Target;
@@ -18,8 +21,11 @@ pub(crate) struct Gathered {
     ends: Vec<usize>,
     failed: Vec<(u32, TaskError)>,
     /// Segments that the results name.
-    held: Vec<Held>,
+    held: Vec<Arc<Held>>,
 }
+
+/// A copy of an item, and what keeps the segments that it names.
+pub(crate) type FirstItem = (Result<Vec<u8>, TaskError>, Vec<Arc<Held>>);
 
 impl Gathered {
     /// How many items are there.
@@ -42,7 +48,17 @@ impl Gathered {
     }
 
     pub(crate) fn hold(&mut self, held: Held) {
-        self.held.push(held);
+        self.held.push(Arc::new(held));
+    }
+
+    /// A copy of the first item, and what keeps the segments that it names.
+    pub(crate) fn first(&self) -> Option<FirstItem> {
+        let end = *self.ends.first()?;
+        let result = match self.failed.first() {
+            Some((0, error)) => Err(error.clone()),
+            _ => Ok(self.bytes[..end].to_vec()),
+        };
+        Some((result, self.held.clone()))
     }
 
     /// Whether the results name segments of their worker.
@@ -135,7 +151,7 @@ pub(crate) struct TaskBook {
     pub(crate) items: u32,
     pub(crate) arguments: Arguments,
     /// What the arguments refer to.
-    pub(crate) _exports: Exports,
+    pub(crate) exports: Exports,
     pub(crate) outcome: Outcome,
     /// The item to begin with: those before it have their results.
     pub(crate) next: u32,
@@ -145,6 +161,15 @@ pub(crate) struct TaskBook {
     pub(crate) attempts: u32,
     pub(crate) retries: u32,
     pub(crate) done: bool,
+    pub(crate) followers: Followers,
+}
+
+impl TaskBook {
+    /// The arguments, when they are not needed any more; what they refer to is let go.
+    pub(crate) fn take_arguments(&mut self) -> Arguments {
+        self.exports = Exports::default();
+        std::mem::replace(&mut self.arguments, Arguments::Inline(Vec::new()))
+    }
 }
 
 /// What is known of a worker.
@@ -207,8 +232,10 @@ pub(crate) struct Book {
     pub(crate) tasks: HashMap<u64, TaskBook>,
     /// Which task stands in which entry.
     pub(crate) entries: HashMap<usize, u64>,
-    /// Tasks that wait for an entry.
+    /// Tasks that wait for an entry. One that is done or gone is passed over.
     pub(crate) backlog: VecDeque<u64>,
+    /// Whom to wake, once the lock is free, because a task is done.
+    pub(crate) wakers: Vec<Waker>,
     pub(crate) next_job: u64,
     pub(crate) next_task: u64,
     /// Where the next task of the table is published, see [`crate::dispatch::tasks`].
@@ -231,6 +258,7 @@ impl Book {
             tasks: HashMap::new(),
             entries: HashMap::new(),
             backlog: VecDeque::new(),
+            wakers: Vec::new(),
             next_job: 1,
             next_task: 1,
             next_position: 0,
@@ -277,6 +305,13 @@ impl Book {
             // The arena is full of what other workers have not read yet.
             Err(Exhausted::ForNow | Exhausted::TooLarge) => in_segment(&bytes),
         }
+    }
+
+    /// Takes a task out, and its arguments back.
+    pub(crate) fn remove_task(&mut self, id: u64) -> Option<TaskBook> {
+        let mut task = self.tasks.remove(&id)?;
+        self.free_arguments(task.take_arguments());
+        Some(task)
     }
 
     /// Takes the memory of arguments back.

@@ -3,6 +3,7 @@
 use pool_shm::transfer;
 
 use super::book::{Book, Gathered, JobBook, Outcome, TaskBook};
+use crate::atomic::Ordering;
 use crate::dispatch::control::Control;
 use crate::dispatch::record::{self, Record, Target};
 use crate::error::TaskError;
@@ -37,6 +38,13 @@ impl Book {
         let read = pending.len() - left;
         pending.drain(..read);
         self.places[slot].pending = pending;
+        let place = control.slot(slot);
+        let taken_over = place
+            .stream
+            .head
+            .load(Ordering::Relaxed)
+            .wrapping_sub(left as u64);
+        place.taken_over.store(taken_over, Ordering::Release); // SYNC: taken-over
         true
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use pool_shm::{Lessee, SegmentId};
 
 use super::book::Book;
+use super::courier::Courier;
 use crate::atomic::{Ordering, fence};
 use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
@@ -24,6 +25,7 @@ pub(crate) struct Core {
     book: Mutex<Book>,
     /// Wakes the watcher.
     pub(crate) kick: OwnedFd,
+    pub(super) courier: Courier,
 }
 
 impl Core {
@@ -33,6 +35,7 @@ impl Core {
             control,
             book,
             kick,
+            courier: Courier::default(),
         }
     }
 

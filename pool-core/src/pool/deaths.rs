@@ -51,6 +51,9 @@ impl Core {
         report.holds.store(0, Ordering::Relaxed);
         self.control.bell().forget(slot);
         self.control.stream_reader(slot).reset();
+        let place = self.control.slot(slot);
+        let position = place.stream.head.load(Ordering::Relaxed);
+        place.taken_over.store(position, Ordering::Relaxed);
         self.control
             .slot(slot)
             .status
@@ -107,8 +110,10 @@ impl Core {
                 }
             }
             task.done = task.next >= task.items;
-            if !task.done {
-                self.publish(book, id);
+            if task.done {
+                self.note_done(book, id);
+            } else if !self.publish(book, id) {
+                book.backlog.push_front(id);
             }
         }
     }

@@ -4,11 +4,15 @@ mod book;
 mod builder;
 mod collect;
 mod core;
+mod courier;
 mod deaths;
+mod follow;
+mod handle;
 mod info;
 mod job;
 mod task;
 mod verbs;
+mod wait;
 mod watch;
 
 use std::marker::PhantomData;
@@ -20,8 +24,10 @@ use pool_shm::Blocks;
 
 pub use self::builder::PoolBuilder;
 use self::core::Core;
+pub use self::handle::TaskHandle;
 pub use self::info::{WorkerInfo, WorkerState};
 pub use self::verbs::Job;
+pub use self::wait::{AsCompleted, as_completed, wait_all, wait_any};
 use crate::error::{PoolError, TaskError};
 use crate::task::{BlockTask, Sendable, Task};
 
@@ -209,6 +215,34 @@ impl<S: 'static> Pool<S> {
         Form: 'static,
     {
         self.job(task).apply(argument)
+    }
+
+    /// Begins one task and returns a handle of it at once. Thousands may be under way: they cost memory alone.
+    ///
+    /// # Errors
+    ///
+    /// An argument that cannot be encoded, and a pool that is broken. The task's own error comes with its result.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let handle = pool.apply_async(|x: f64| x.sqrt(), 2.0)?;
+    /// assert_eq!(handle.get()?, 2.0f64.sqrt());
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn apply_async<F, A, Form>(
+        &self,
+        task: F,
+        argument: A,
+    ) -> Result<TaskHandle<F::Output>, PoolError>
+    where
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).apply_async(argument)
     }
 
     /// How many workers the pool has.

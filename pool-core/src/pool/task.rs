@@ -1,12 +1,15 @@
 //! Tasks of the table: calls over values, cut into chunks that each carry their encoded arguments.
 
 use std::collections::VecDeque;
+use std::sync::MutexGuard;
+use std::time::Instant;
 
 use pool_shm::transfer::{self, Exports};
 
 use super::book::{Arguments, Book, Gathered, Outcome, TaskBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
+use super::follow::Followers;
 use super::job::{Each, Gather};
 use super::verbs::Options;
 use crate::atomic::Ordering;
@@ -31,13 +34,13 @@ const CHUNKS_PER_WORKER: usize = 4;
 
 /// Encoded arguments on their way into a task.
 #[derive(Debug, Default)]
-struct Batch {
+pub(super) struct Batch {
     offsets: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl Batch {
-    fn push<A: Sendable>(&mut self, argument: &A, index: u64) -> Result<(), PoolError> {
+    pub(super) fn push<A: Sendable>(&mut self, argument: &A, index: u64) -> Result<(), PoolError> {
         self.offsets.push(self.bytes.len() as u32);
         let encoded = codec::append(argument, &mut self.bytes);
         encoded.map_err(|error| PoolErrorKind::EncodeArgument {
@@ -48,7 +51,7 @@ impl Batch {
     }
 
     /// One argument.
-    fn of<A: Sendable>(argument: &A) -> Result<Batch, PoolError> {
+    pub(super) fn of<A: Sendable>(argument: &A) -> Result<Batch, PoolError> {
         let mut batch = Batch::default();
         batch.push(argument, 0)?;
         Ok(batch)
@@ -69,7 +72,7 @@ impl Batch {
         Ok(batch)
     }
 
-    fn is_full(&self, items: u32) -> bool {
+    pub(super) fn is_full(&self, items: u32) -> bool {
         self.offsets.len() as u32 >= items || self.bytes.len() >= CHUNK_BYTES
     }
 
@@ -95,9 +98,9 @@ pub(crate) struct ValueCall {
 
 /// A task that is on its way: its identity in the book, and how many items it has.
 #[derive(Clone, Copy, Debug)]
-struct Sent {
-    id: u64,
-    items: u32,
+pub(super) struct Sent {
+    pub(super) id: u64,
+    pub(super) items: u32,
 }
 
 /// The chunks of a call that are on their way. Those that are left when the call ends early are withdrawn, or their results
@@ -177,7 +180,8 @@ impl Core {
         gather: &mut G,
     ) -> Result<(), PoolError> {
         for sent in std::mem::take(&mut window.sent) {
-            if !self.withdraw(sent.id) {
+            let withdrawn = self.withdraw(&mut self.book(), sent.id);
+            if !withdrawn {
                 self.await_task(sent.id)?;
                 self.hand_out_task(sent.id, gather);
             }
@@ -207,7 +211,7 @@ impl Core {
             .clamp(1, CHUNK_ITEMS)
     }
 
-    fn submit(
+    pub(super) fn submit(
         &self,
         call: ValueCall,
         base: u64,
@@ -246,31 +250,42 @@ impl Core {
                 base,
                 items,
                 arguments,
-                _exports: exports,
+                exports,
                 outcome,
                 next: 0,
                 entry: None,
                 attempts: 0,
                 retries: call.options.retries,
                 done: false,
+                followers: Followers::default(),
             },
         );
-        let published = self.publish(&mut book, id);
-        drop(book);
-        if published {
-            self.control.ring_bell(1);
-        }
+        self.offer(book, id);
         Ok(Sent { id, items })
     }
 
-    /// Puts a task into an entry; whether there was one. Otherwise it waits.
+    /// Publishes a new task, or lets it wait behind the others that do.
+    fn offer(&self, mut book: MutexGuard<'_, Book>, id: u64) {
+        let waits = !book.backlog.is_empty();
+        // An entry whose task is done will do.
+        if waits
+            || !(self.publish(&mut book, id) || self.reap(&mut book) && self.publish(&mut book, id))
+        {
+            book.backlog.push_back(id);
+            self.control.orders().backlog.store(1, Ordering::Relaxed);
+        }
+        self.unlock(book);
+        // Also for a task that waits: a worker that finds nothing to do tells the watcher to publish it.
+        self.control.ring_bell(1);
+    }
+
+    /// Puts a task into an entry; whether there was one.
     pub(super) fn publish(&self, book: &mut Book, id: u64) -> bool {
         let table = self.control.tasks();
         let Some(task) = book.tasks.get_mut(&id) else {
             return false;
         };
         let Some((position, index)) = table.vacant(book.next_position) else {
-            book.backlog.push_back(id);
             return false;
         };
         let entry = &table.entries[index];
@@ -300,12 +315,17 @@ impl Core {
         entry.descriptor.store(task.descriptor, Ordering::Relaxed);
         entry.base.store(task.base, Ordering::Relaxed);
         entry.attempt.store(task.attempts, Ordering::Relaxed);
-        entry.notify.store(0, Ordering::Relaxed);
+        let (notify, cancelled) = task.followers.flags();
+        entry.notify.store(notify.into(), Ordering::Relaxed);
+        entry.cancelled.store(cancelled.into(), Ordering::Relaxed);
         entry.result_len.store(0, Ordering::Relaxed);
         task.entry = Some(index);
         book.entries.insert(index, id);
         book.next_position = position + 1;
         table.publish(position, task.next);
+        if notify && let ClaimWord::Done(_) = table.announce_sleep(index) {
+            self.kick(); // done before the mark was set
+        }
         true
     }
 
@@ -313,31 +333,57 @@ impl Core {
     pub(super) fn publish_backlog(&self, book: &mut Book) {
         let mut published = 0;
         while let Some(id) = book.backlog.pop_front() {
+            if book.tasks.get(&id).is_none_or(|task| task.done) {
+                continue;
+            }
             if !self.publish(book, id) {
-                break; // it went to the back: the order of waiting tasks is no promise, and all are waiting
+                book.backlog.push_front(id);
+                break;
             }
             published += 1;
         }
+        let waiting = !book.backlog.is_empty();
+        self.control
+            .orders()
+            .backlog
+            .store(waiting.into(), Ordering::Relaxed);
         if published > 0 {
             self.control.ring_bell(published);
+            self.control.signal_event(); // whoever waits for one of them has to mark its entry
         }
     }
 
     /// Waits until a task is done.
-    fn await_task(&self, id: u64) -> Result<(), PoolError> {
+    pub(super) fn await_task(&self, id: u64) -> Result<(), PoolError> {
+        self.await_task_until(id, None).map(|_| ())
+    }
+
+    /// Waits until a task is done, at most until `end`; whether it is.
+    pub(super) fn await_task_until(
+        &self,
+        id: u64,
+        end: Option<Instant>,
+    ) -> Result<bool, PoolError> {
+        let mut slept = false;
         loop {
             let event = self.control.event();
             let mut book = self.book();
+            if slept && let Some(task) = book.tasks.get_mut(&id) {
+                task.followers.count_sleeper(false);
+                slept = false;
+            }
             let entry = match book.tasks.get(&id) {
-                Some(task) if task.done => return Ok(()),
+                Some(task) if task.done => return Ok(true),
                 Some(task) => task.entry,
-                None => return Ok(()),
+                None => return Ok(true),
             };
             if let Some(entry) = entry
                 && let ClaimWord::Done(owner) = self.control.tasks().word(entry)
             {
                 self.finish_task(&mut book, id, entry, owner.slot());
-                return Ok(());
+                self.publish_backlog(&mut book);
+                self.unlock(book);
+                return Ok(true);
             }
             if let Some(failure) = &book.failure
                 && book.buried
@@ -346,12 +392,20 @@ impl Core {
             }
             book.drain_all(&self.control);
             self.publish_backlog(&mut book);
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            if let Some(task) = book.tasks.get_mut(&id) {
+                task.followers.count_sleeper(true);
+                slept = true;
+            }
             drop(book);
             let table = self.control.tasks();
             let is_done =
                 || entry.is_some_and(|entry| matches!(table.word(entry), ClaimWord::Done(_)));
             self.wait(
-                None,
+                left,
                 || is_done() || self.control.event() != event,
                 || {
                     if let Some(entry) = entry {
@@ -363,7 +417,7 @@ impl Core {
     }
 
     /// Takes the results of a done task over from shared memory, and frees its place.
-    fn finish_task(&self, book: &mut Book, id: u64, entry: usize, slot: usize) {
+    pub(super) fn finish_task(&self, book: &mut Book, id: u64, entry: usize, slot: usize) {
         if slot < book.places.len() {
             book.drain(&self.control, slot);
         }
@@ -392,11 +446,11 @@ impl Core {
         book.note_cost(descriptor, cost);
         table.vacate(entry);
         book.entries.remove(&entry);
-        self.publish_backlog(book);
+        self.note_done(book, id);
     }
 
     /// Hands out the results of a done task, and forgets it.
-    fn hand_out_task<R: Sendable, G: Gather<R>>(&self, id: u64, gather: &mut G) {
+    pub(super) fn hand_out_task<R: Sendable, G: Gather<R>>(&self, id: u64, gather: &mut G) {
         let Some(task) = self.take_task(id) else {
             return;
         };
@@ -415,29 +469,24 @@ impl Core {
         }
     }
 
-    /// Takes a done task out of the book and frees its arguments.
+    /// Takes a done task out of the book.
     fn take_task(&self, id: u64) -> Option<TaskBook> {
-        let mut book = self.book();
-        let mut task = book.tasks.remove(&id)?;
-        let arguments = std::mem::replace(&mut task.arguments, Arguments::Inline(Vec::new()));
-        book.free_arguments(arguments);
-        Some(task)
+        self.book().remove_task(id)
     }
 
     /// Forgets a task with its results.
-    fn drop_task(&self, id: u64) {
-        if let Some(TaskBook {
-            outcome: Outcome::InPlace { span, .. },
-            ..
-        }) = self.take_task(id)
-        {
-            self.book().arena.free(span);
+    pub(super) fn drop_task(&self, book: &mut Book, id: u64) {
+        match book.remove_task(id).map(|task| task.outcome) {
+            Some(Outcome::InPlace { span, .. }) => book.arena.free(span),
+            Some(Outcome::Streamed(gathered)) if gathered.holds() => {
+                self.request_flush();
+            }
+            Some(Outcome::Streamed(_)) | None => {}
         }
     }
 
     /// Takes back a task that has not begun; whether it had not.
-    fn withdraw(&self, id: u64) -> bool {
-        let mut book = self.book();
+    pub(super) fn withdraw(&self, book: &mut Book, id: u64) -> bool {
         let Some(task) = book.tasks.get(&id) else {
             return true;
         };
@@ -445,12 +494,11 @@ impl Core {
             Some(entry) if self.control.tasks().withdraw(entry) => {
                 book.entries.remove(&entry);
             }
-            None if !task.done => book.backlog.retain(|waiting| *waiting != id),
+            None if !task.done => {} // it is passed over when its turn comes
             _ => return false,
         }
-        self.publish_backlog(&mut book); // there is an entry more
-        drop(book);
-        self.drop_task(id);
+        self.drop_task(book, id);
+        self.publish_backlog(book); // there may be an entry more
         true
     }
 }
@@ -466,8 +514,9 @@ fn store_words(words: &[crate::atomic::AtomicU64], bytes: &[u8]) {
 impl Drop for Window<'_> {
     fn drop(&mut self) {
         for sent in std::mem::take(&mut self.sent) {
-            if !self.core.withdraw(sent.id) && self.core.await_task(sent.id).is_ok() {
-                self.core.drop_task(sent.id);
+            let withdrawn = self.core.withdraw(&mut self.core.book(), sent.id);
+            if !withdrawn && self.core.await_task(sent.id).is_ok() {
+                self.core.drop_task(&mut self.core.book(), sent.id);
             }
         }
     }

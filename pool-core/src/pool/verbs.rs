@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use pool_shm::{Blocks, Lessee, transfer};
 
 use super::Pool;
+use super::handle::TaskHandle;
 use super::job::{AllOrError, Each, Gather, Span64};
 use super::task::ValueCall;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
@@ -157,6 +158,31 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             },
             &argument,
         )
+    }
+
+    /// See [`Pool::apply_async`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::apply_async`].
+    pub fn apply_async<A, Form>(self, argument: A) -> Result<TaskHandle<F::Output>, PoolError>
+    where
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let Job {
+            pool,
+            task: _,
+            options,
+        } = self;
+        let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
+        let call = ValueCall {
+            descriptor,
+            options,
+        };
+        TaskHandle::begin(&pool.core, call, &argument)
     }
 
     fn run<A, I, G, Form>(self, items: I, gather: &mut G) -> Result<(), PoolError>

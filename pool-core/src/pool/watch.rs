@@ -105,8 +105,10 @@ impl Watcher {
         {
             let mut book = self.core.book();
             book.drain_all(&self.core.control);
+            self.core.reap(&mut book);
             self.core.publish_backlog(&mut book);
         }
+        self.core.wake_followers();
         self.kill_corrupt();
         if self.core.control.header().distress.load(Ordering::Acquire) != 0 {
             self.fail(Failure::Overwritten);
@@ -414,8 +416,13 @@ impl Watcher {
     fn fail(&mut self, failure: Failure) {
         self.core.book().failure.get_or_insert(failure);
         self.end_all();
-        self.core.book().buried = true;
+        {
+            let mut book = self.core.book();
+            book.buried = true;
+            self.core.abandon(&mut book);
+        }
         self.core.control.ring_all();
+        self.core.wake_followers();
     }
 
     /// Kills what is left and waits until it is gone.

@@ -136,7 +136,12 @@ impl Worker {
         if self.must_leave() {
             return Round::Leave;
         }
-        if self.run_task() | self.run_jobs() {
+        let worked = self.run_task();
+        if !worked && self.control.orders().backlog.load(Ordering::Relaxed) != 0 {
+            // Every entry that could be claimed was: the watcher has to publish tasks that wait for one.
+            self.link().kick();
+        }
+        if worked | self.run_jobs() {
             Round::Worked
         } else {
             Round::Idle
@@ -196,6 +201,7 @@ impl Worker {
         let task = &control.tasks().entries[entry];
         self.forget_leases();
         let began = Instant::now();
+        current::enter_entry(entry);
         self.run_entry(task, first);
         task.nanos
             .store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
@@ -203,15 +209,14 @@ impl Worker {
             .slot(self.slot)
             .report
             .count(task.items.load(Ordering::Relaxed).saturating_sub(first));
-        // Before the entry is somebody else's.
-        let notify = task.notify.load(Ordering::Relaxed) != 0;
-        match self.control.tasks().finish(entry, self.owner) {
-            Finished::WakePool => self.control.signal_event(),
-            Finished::Quietly => {}
-        }
+        let finished = self.control.tasks().finish(entry, self.owner);
         self.nothing_begun();
-        if notify {
-            self.link().kick();
+        if finished == Finished::WakePool {
+            self.control.signal_event();
+            // Set before the mark that was found, if at all. The entry may be another task's by now, and the kick one too many.
+            if task.notify.load(Ordering::Relaxed) != 0 {
+                self.link().kick();
+            }
         }
         true
     }

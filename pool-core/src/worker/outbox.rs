@@ -20,7 +20,7 @@ pub(crate) struct Outbox {
     reserved: bool,
     /// The pool was told that the ring is half full.
     told: bool,
-    /// Exported segments, each with the position in the stream up to which the pool must have read.
+    /// Exported segments, each with the position in the stream up to which the pool must have taken over.
     kept: Vec<(u64, Exports)>,
 }
 
@@ -120,8 +120,9 @@ impl Outbox {
     /// Lets go of the segments that the pool has taken over.
     pub(crate) fn purge(&mut self, link: &Link<'_>) {
         if !self.kept.is_empty() {
-            let read = link.stream.head.load(Ordering::Acquire);
-            self.kept.retain(|(position, _)| *position > read);
+            let place = link.control.slot(link.slot);
+            let taken_over = place.taken_over.load(Ordering::Acquire); // SYNC: taken-over
+            self.kept.retain(|(position, _)| *position > taken_over);
         }
     }
 }
