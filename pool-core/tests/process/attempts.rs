@@ -67,7 +67,7 @@ fn retries_are_counted_for_each_task() {
         .retries(1)
         .try_map(0..9)
         .unwrap();
-    for (i, result) in (0..).zip(results) {
+    for (i, result) in (0_u32..).zip(results) {
         match result {
             Err(TaskError::WorkerDied(death)) if i.is_multiple_of(3) => {
                 assert_eq!(death.attempts, 2)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ndarray::{Axis, Ix1};
-use pool_core::{Pool, StartMethod, TaskError, WorkerExit};
+use pool_core::{Pool, StartMethod, TaskError, WorkerExit, WorkerState};
 use pool_shm::{BlockMut, SharedArray};
 use rustix::process::Signal;
 
@@ -14,10 +14,13 @@ use crate::common::{Board, LIMIT, Leftovers, METHODS, Process, exit_of, parent_o
 const BEGUN: usize = 0;
 /// Counter on which tasks wait.
 const GATE: usize = 1;
+/// How many tasks may be begun before the next worker is killed.
+const PACE: usize = 2;
 /// Where counters of single items begin: one for its beginnings, one for its ends.
 const ITEMS: usize = 16;
 
 fn pool(method: StartMethod, workers: usize, board: &Board) -> Pool<Board> {
+    board.set(PACE, u32::MAX / 2);
     Pool::builder()
         .workers(workers)
         .start_method(method)
@@ -45,6 +48,15 @@ fn hold<S: 'static>(pool: &Pool<S>) -> Vec<Process> {
         .collect()
 }
 
+/// Those that have said that they are ready: three in a row that never get so far make a pool give up.
+fn hold_ready<S: 'static>(pool: &Pool<S>) -> Vec<Process> {
+    let workers = pool.workers().into_iter();
+    workers
+        .filter(|worker| matches!(worker.state, WorkerState::Idle | WorkerState::Busy))
+        .filter_map(|worker| Process::of_ours(worker.pid))
+        .collect()
+}
+
 /// The same once there are as many as there should be.
 fn hold_all<S: 'static>(pool: &Pool<S>) -> Vec<Process> {
     let end = Instant::now() + LIMIT;
@@ -62,6 +74,7 @@ fn hold_all<S: 'static>(pool: &Pool<S>) -> Vec<Process> {
 fn storm<R>(pool: &Pool<Board>, board: &Board, step: u32, call: impl FnOnce() -> R) -> (R, u32) {
     let done = AtomicBool::new(false);
     board.set(BEGUN, 0);
+    board.set(PACE, 2 * step);
     std::thread::scope(|scope| {
         let killer = scope.spawn(|| {
             let (mut dice, mut killed) = (Dice(0x9e37_79b9_7f4a_7c15), 0);
@@ -70,15 +83,17 @@ fn storm<R>(pool: &Pool<Board>, board: &Board, step: u32, call: impl FnOnce() ->
                 if done.load(Ordering::SeqCst) {
                     return killed;
                 }
-                let workers = hold(pool);
+                let workers = hold_ready(pool);
                 if !workers.is_empty() {
                     workers[dice.roll(workers.len())].kill();
                 }
                 killed += 1;
+                board.set(PACE, (killed + 2) * step);
             }
         });
         let result = call();
         done.store(true, Ordering::SeqCst);
+        board.set(PACE, u32::MAX / 2);
         board.set(BEGUN, u32::MAX / 2);
         (result, killed_by(killer))
     })
@@ -89,7 +104,8 @@ fn killed_by(killer: std::thread::ScopedJoinHandle<'_, u32>) -> u32 {
 }
 
 fn work(board: &Board, i: u32) -> u32 {
-    board.count(BEGUN);
+    let begun = board.count(BEGUN);
+    board.wait(PACE, begun.min(u32::MAX / 2));
     (0..3000).fold(i, |x, y| x.wrapping_add(std::hint::black_box(y) ^ y))
 }
 
