@@ -51,8 +51,8 @@ pub use {
     current::{Current, current},
     error::{PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit},
     pool::{
-        AsCompleted, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo, WorkerState, as_completed,
-        wait_all, wait_any,
+        AsCompleted, Imap, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo, WorkerState,
+        as_completed, wait_all, wait_any,
     },
     start::{StartMethod, init},
     task::{BlockTask, Sendable, Stateful, Stateless, Task},

@@ -67,6 +67,17 @@ pub(super) enum Follow {
     Detach,
 }
 
+impl Book {
+    /// A thread is going to sleep until one of these tasks is done, or has woken up.
+    pub(super) fn count_sleeper(&mut self, ids: &[u64], sleeps: bool) {
+        for id in ids {
+            if let Some(task) = self.tasks.get_mut(id) {
+                task.followers.count_sleeper(sleeps);
+            }
+        }
+    }
+}
+
 impl Core {
     /// Lets go of the book; the watcher is told if somebody has to be woken.
     pub(super) fn unlock(&self, book: MutexGuard<'_, Book>) {
@@ -170,6 +181,17 @@ impl Core {
         }
     }
 
+    /// Tells a task that has begun that nobody wants its result.
+    pub(super) fn tell_cancelled(&self, book: &mut Book, id: u64) {
+        if let Some(task) = book.tasks.get_mut(&id).filter(|task| !task.done) {
+            task.followers.cancelled = true;
+            if let Some(entry) = task.entry {
+                let word = &self.control.tasks().entries[entry].cancelled;
+                word.store(1, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Takes back a task that has not begun, and tells one that has. Whether it will never run.
     pub(super) fn cancel_task(&self, id: u64) -> bool {
         let mut guard = self.book();
@@ -177,11 +199,9 @@ impl Core {
         let Some(task) = book.tasks.get_mut(&id).filter(|task| !task.done) else {
             return false;
         };
-        task.followers.cancelled = true;
         if let Some(entry) = task.entry {
             if !self.control.tasks().withdraw(entry) {
-                let word = &self.control.tasks().entries[entry].cancelled;
-                word.store(1, Ordering::Relaxed);
+                self.tell_cancelled(book, id);
                 return false;
             }
             book.entries.remove(&entry);

@@ -8,6 +8,7 @@ mod courier;
 mod deaths;
 mod follow;
 mod handle;
+mod imap;
 mod info;
 mod job;
 mod task;
@@ -25,6 +26,7 @@ use pool_shm::Blocks;
 pub use self::builder::PoolBuilder;
 use self::core::Core;
 pub use self::handle::TaskHandle;
+pub use self::imap::Imap;
 pub use self::info::{WorkerInfo, WorkerState};
 pub use self::verbs::Job;
 pub use self::wait::{AsCompleted, as_completed, wait_all, wait_any};
@@ -215,6 +217,53 @@ impl<S: 'static> Pool<S> {
         Form: 'static,
     {
         self.job(task).apply(argument)
+    }
+
+    /// Runs `task` for every item and hands the results out one by one, in the order of the items.
+    ///
+    /// Input is taken as results are asked for, a few tasks per worker ahead ([`Job::window`]): it may be endless. What was
+    /// taken when the iterator is dropped and has not begun never runs. An item is a result, the error of its task
+    /// ([`PoolError::task`]), or last what broke the pool.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap(|i: u64| i * i, 1..);
+    /// let first_above_100 = squares.find(|square| *square.as_ref().unwrap() > 100);
+    /// assert_eq!(first_above_100.unwrap()?, 121);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn imap<F, A, I, Form>(&self, task: F, items: I) -> Imap<I::IntoIter, F::Output>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).imap(items)
+    }
+
+    /// The same, with results as they come: a long task does not hold up those behind it.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.imap_unordered(|i: u64| i * i, 1..=3);
+    /// assert_eq!(squares.sum::<Result<u64, _>>()?, 14);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn imap_unordered<F, A, I, Form>(&self, task: F, items: I) -> Imap<I::IntoIter, F::Output>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.job(task).imap_unordered(items)
     }
 
     /// Begins one task and returns a handle of it at once. Thousands may be under way: they cost memory alone.

@@ -30,7 +30,7 @@ const GIVEN_CHUNK_ITEMS: u32 = 1 << 20;
 /// What a chunk should take once the cost of the task is known.
 const CHUNK_NANOS: f64 = 50_000.0;
 /// Chunks that are on their way for each worker.
-const CHUNKS_PER_WORKER: usize = 4;
+pub(super) const CHUNKS_PER_WORKER: usize = 4;
 
 /// Encoded arguments on their way into a task.
 #[derive(Debug, Default)]
@@ -72,6 +72,25 @@ impl Batch {
         Ok(batch)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Where the batch ends now.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.offsets.len(), self.bytes.len())
+    }
+
+    /// Takes back what was added since the mark.
+    pub(super) fn back_to(&mut self, (items, bytes): (usize, usize)) {
+        self.offsets.truncate(items);
+        self.bytes.truncate(bytes);
+    }
+
     pub(super) fn is_full(&self, items: u32) -> bool {
         self.offsets.len() as u32 >= items || self.bytes.len() >= CHUNK_BYTES
     }
@@ -90,7 +109,7 @@ impl Batch {
 }
 
 /// How a call over values is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ValueCall {
     pub(crate) descriptor: u64,
     pub(crate) options: Options,
@@ -204,7 +223,7 @@ impl Core {
     }
 
     /// Items of a chunk by what is known of the task's cost.
-    fn known_chunk(&self, call: ValueCall) -> u32 {
+    pub(super) fn known_chunk(&self, call: ValueCall) -> u32 {
         let known = self.book().costs.get(&call.descriptor).copied();
         known
             .map_or(1, |cost| (CHUNK_NANOS / cost.max(1.0)) as u32)

@@ -7,6 +7,7 @@ use pool_shm::{Blocks, Lessee, transfer};
 
 use super::Pool;
 use super::handle::TaskHandle;
+use super::imap::Imap;
 use super::job::{AllOrError, Each, Gather, Span64};
 use super::task::ValueCall;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
@@ -20,6 +21,7 @@ use crate::worker::{Indices, OverBlocks, Values, in_place};
 pub(crate) struct Options {
     pub(crate) chunk: Option<u32>,
     pub(crate) retries: u32,
+    pub(crate) window: Option<u32>,
 }
 
 /// A call with options. Made by [`Pool::job`]; ends in one of the pool's verbs.
@@ -54,6 +56,16 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
     /// A panic is never repeated. A task over a block finds the block as the dead worker left it.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
+        self
+    }
+
+    /// How many items [`Job::imap`] and [`Job::imap_unordered`] may have under way, at least 1 (0 is taken as 1): taken from the
+    /// input, and their results not handed out yet. Default: four chunks per worker, which are single items unless the task is
+    /// known to take less than 50 µs.
+    ///
+    /// A window of few items per worker costs throughput when tasks are short.
+    pub fn window(mut self, items: u32) -> Self {
+        self.options.window = Some(items.max(1));
         self
     }
 
@@ -158,6 +170,46 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             },
             &argument,
         )
+    }
+
+    /// See [`Pool::imap`].
+    pub fn imap<A, I, Form>(self, items: I) -> Imap<I::IntoIter, F::Output>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.stream::<A, I, Form>(items, true)
+    }
+
+    /// See [`Pool::imap_unordered`].
+    pub fn imap_unordered<A, I, Form>(self, items: I) -> Imap<I::IntoIter, F::Output>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        self.stream::<A, I, Form>(items, false)
+    }
+
+    fn stream<A, I, Form>(self, items: I, is_ordered: bool) -> Imap<I::IntoIter, F::Output>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Sendable,
+        Form: 'static,
+    {
+        let options = self.options;
+        let call = named(Values::<F, S, A, Form>::DESCRIPTOR).map(|descriptor| ValueCall {
+            descriptor,
+            options,
+        });
+        Imap::new(&self.pool.core, call, items.into_iter(), is_ordered)
     }
 
     /// See [`Pool::apply_async`].
