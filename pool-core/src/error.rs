@@ -197,6 +197,8 @@ pub(crate) enum PoolErrorKind {
     },
     #[error("the pool is broken and runs no more tasks: {cause}")]
     Broken { cause: String },
+    #[error("the pool was closed and begins no more calls: make another one, or close it later")]
+    Closed,
     #[error("argument {index} could not be encoded: {message}")]
     EncodeArgument { index: u64, message: String },
     #[error(
@@ -227,7 +229,12 @@ impl PoolError {
         matches!(*self.kind, PoolErrorKind::Initializer { .. })
     }
 
-    /// The pool lost its workers and could not replace them.
+    /// The pool was closed before the call began ([`crate::Pool::close`]).
+    pub fn is_closed(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::Closed)
+    }
+
+    /// The pool was stopped, or lost its workers and could not replace them.
     pub fn is_broken(&self) -> bool {
         matches!(*self.kind, PoolErrorKind::Broken { .. })
     }

@@ -1,6 +1,7 @@
 //! What the handles of a pool, its watcher and the arrays that it borrowed share: the control segment and the book.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     /// Wakes the watcher.
     pub(crate) kick: OwnedFd,
     pub(super) courier: Courier,
+    /// No call may begin any more.
+    pub(super) closed: AtomicBool,
 }
 
 impl Core {
@@ -36,6 +39,7 @@ impl Core {
             book,
             kick,
             courier: Courier::default(),
+            closed: AtomicBool::new(false),
         }
     }
 

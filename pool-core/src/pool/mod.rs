@@ -11,6 +11,7 @@ mod handle;
 mod imap;
 mod info;
 mod job;
+mod life;
 mod task;
 mod verbs;
 mod wait;

@@ -162,6 +162,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             task: _,
             options,
         } = self;
+        pool.core.admit()?;
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
         pool.core.run_one(
             ValueCall {
@@ -205,7 +206,9 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         Form: 'static,
     {
         let options = self.options;
-        let call = named(Values::<F, S, A, Form>::DESCRIPTOR).map(|descriptor| ValueCall {
+        let admitted = self.pool.core.admit();
+        let descriptor = admitted.and_then(|()| named(Values::<F, S, A, Form>::DESCRIPTOR));
+        let call = descriptor.map(|descriptor| ValueCall {
             descriptor,
             options,
         });
@@ -229,6 +232,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             task: _,
             options,
         } = self;
+        pool.core.admit()?;
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
         let call = ValueCall {
             descriptor,
@@ -251,6 +255,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             task: _,
             options,
         } = self;
+        pool.core.admit()?;
         if let Some(integers) = as_integers(&items) {
             let descriptor = named(Indices::<F, S, A, Form>::DESCRIPTOR)?;
             let in_place = in_place::<F::Output>();
@@ -288,6 +293,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             task: _,
             options,
         } = self;
+        pool.core.admit()?;
         let descriptor = named(OverBlocks::<F, S, B, Form>::DESCRIPTOR)?;
         let (count, plan) = blocks.plan().map_err(PoolErrorKind::Memory)?;
         let (encoded, _exports) = transfer::export(|| postcard::to_stdvec(&plan));
