@@ -474,3 +474,47 @@ fn a_poisonous_task_stops_at_its_limit() {
     drop((pool, board));
     guard.assert_none();
 }
+
+#[test]
+fn every_result_exactly_once_through_handles_and_streams() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let board = Board::new();
+        let pool = pool(method, 3, &board);
+        let expected: Vec<u32> = (0..5_000).collect();
+        let repeatable = || pool.job(number).retries(u32::MAX);
+        let (results, killed) = storm(&pool, &board, 200, || {
+            let handles: Result<Vec<_>, _> =
+                (0..5_000).map(|i| repeatable().apply_async(i)).collect();
+            let results = handles.unwrap().into_iter().map(pool_core::TaskHandle::get);
+            results.collect::<Result<Vec<u32>, _>>()
+        });
+        assert_eq!(results.unwrap(), expected);
+        assert!(killed >= 10, "{killed}");
+        let (results, _) = storm(&pool, &board, 200, || {
+            let handles: Result<Vec<_>, _> =
+                (0..5_000).map(|i| repeatable().apply_async(i)).collect();
+            let completed = pool_core::as_completed(handles.unwrap());
+            completed
+                .map(|(_, result)| result)
+                .collect::<Result<Vec<u32>, _>>()
+        });
+        let mut results = results.unwrap();
+        results.sort_unstable();
+        assert_eq!(results, expected);
+        let (results, _) = storm(&pool, &board, 200, || {
+            repeatable().imap(0..5_000).collect::<Result<Vec<u32>, _>>()
+        });
+        assert_eq!(results.unwrap(), expected);
+        let (results, _) = storm(&pool, &board, 200, || {
+            let texts = pool.job(text).retries(u32::MAX).imap_unordered(0..5_000);
+            texts
+                .map(|text| Ok(text?.parse().unwrap()))
+                .collect::<Result<Vec<u32>, pool_core::PoolError>>()
+        });
+        let mut results = results.unwrap();
+        results.sort_unstable();
+        assert_eq!(results, expected);
+    }
+    guard.assert_none();
+}
