@@ -9,6 +9,7 @@ pub mod memory;
 pub mod picture;
 pub mod process;
 pub mod progress;
+pub mod replace;
 pub mod spectrum;
 mod sys;
 pub mod table;

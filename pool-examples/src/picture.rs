@@ -1,7 +1,6 @@
 //! The picture of a spectrogram: time to the right, frequency upwards, level as a colour, with axes and a colour bar.
 
-use std::fs::File;
-use std::io::BufWriter;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Once;
@@ -14,6 +13,7 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::failure::Failure;
+use crate::replace::replace;
 
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(38, 38, 48);
@@ -26,10 +26,14 @@ type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<RangedCoordf64,
 pub struct Spectrogram<'a> {
     /// Levels in decibels, one row for each frame, one column for each frequency, lowest first.
     pub levels: ArrayView2<'a, f32>,
-    /// The time that the frames cover, in seconds.
+    /// How long the recording lasts, in seconds: the end of the axis of time.
     pub seconds: f64,
-    /// The highest frequency, in hertz.
+    /// Seconds from the middle of a frame to the middle of the next; the first is at 0.
+    pub frame_step: f64,
+    /// The highest frequency of the axis, in hertz.
     pub hertz: f64,
+    /// Hertz from a frequency to the next; the first is 0.
+    pub bin_step: f64,
     /// The levels at the two ends of the colours, in decibels.
     pub range: Range<f32>,
     /// A line above the picture.
@@ -39,7 +43,8 @@ pub struct Spectrogram<'a> {
 impl Spectrogram<'_> {
     /// Draws the picture with `width` x `height` pixels and writes it to `path` as PNG, whatever the name ends in.
     ///
-    /// A pixel that covers several values shows the highest.
+    /// A pixel shows the highest of the values that lie in it, or the nearest value if none does. A picture that was there before stays if
+    /// the new one cannot be written.
     ///
     /// # Errors
     ///
@@ -51,14 +56,12 @@ impl Spectrogram<'_> {
             self.draw(&area)
                 .map_err(|error| Failure::other(format!("cannot draw the picture: {error}")))?;
         }
-        let cannot = |error: &dyn std::fmt::Display| {
-            Failure::input(format!("cannot write {}: {error}", path.display()))
-        };
-        let file = File::create(path).map_err(|error| cannot(&error))?;
-        let encoder = PngEncoder::new(BufWriter::new(file));
-        encoder
-            .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
-            .map_err(|error| cannot(&error))
+        replace(path, |file| {
+            PngEncoder::new(file)
+                .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+                .map_err(io::Error::other)
+        })
+        .map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
@@ -75,6 +78,8 @@ impl Spectrogram<'_> {
     }
 
     fn draw_levels(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
+        // A label of a short recording has eight characters.
+        let x_labels = (area.dim_in_pixel().0 / 100).clamp(2, 10) as usize;
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .x_label_area_size(48)
@@ -82,7 +87,9 @@ impl Spectrogram<'_> {
             .build_cartesian_2d(0.0..self.seconds, 0.0..self.hertz)?;
         let (frames, bins) = self.levels.dim();
         paint(&chart, |x, y| {
-            let level = highest(self.levels, cells(x, frames), cells(y, bins));
+            let frames = cells(&x, self.seconds / self.frame_step, frames);
+            let bins = cells(&y, self.hertz / self.bin_step, bins);
+            let level = highest(self.levels, frames, bins);
             self.colour(level)
         })?;
         chart
@@ -93,10 +100,10 @@ impl Spectrogram<'_> {
             .axis_desc_style((FONT, 17).into_font().color(&INK))
             .x_desc("time (s)")
             .y_desc("frequency (Hz)")
-            .x_labels(10)
+            .x_labels(x_labels)
             .y_labels(10)
-            .x_label_formatter(&|seconds| short(*seconds))
-            .y_label_formatter(&|hertz| short(*hertz))
+            .x_label_formatter(&|seconds| figure(*seconds, self.seconds))
+            .y_label_formatter(&|hertz| figure(*hertz, self.hertz))
             .draw()?;
         Ok(())
     }
@@ -119,8 +126,8 @@ impl Spectrogram<'_> {
             .axis_style(INK)
             .label_style((FONT, 16).into_font().color(&INK))
             .axis_desc_style((FONT, 17).into_font().color(&INK))
-            .y_desc("level (dB)")
-            .y_label_formatter(&|level| short(*level))
+            .y_desc("level (dB re full scale)")
+            .y_label_formatter(&|level| format!("  {}", figure(*level, high - low)))
             .draw()?;
         Ok(())
     }
@@ -156,17 +163,17 @@ fn paint(
     Ok(())
 }
 
-/// The cells, of `count`, that lie in a part of an axis: at least one.
-fn cells(part: Range<f64>, count: usize) -> Range<usize> {
-    let first = ((part.start * count as f64) as usize).min(count.saturating_sub(1));
-    let end = (part.end * count as f64).ceil() as usize;
-    // A pixel that covers less than a cell shows the one in which it begins.
-    let end = if part.end - part.start < 1.0 / count as f64 {
-        first + 1
-    } else {
-        end
-    };
-    first..end.clamp(first + 1, count.max(1))
+/// The values, of `count`, that a part of an axis shows: those that lie in it, or the nearest to its middle. The axis is `length` steps
+/// long, and value `k` lies `k` steps from its beginning.
+fn cells(part: &Range<f64>, length: f64, count: usize) -> Range<usize> {
+    let (start, end) = (part.start * length, part.end * length);
+    let (mut first, mut last) = (start.ceil() as usize, end.floor() as usize);
+    if last < first {
+        first = f64::midpoint(start, end).round() as usize;
+        last = first;
+    }
+    let highest = count.saturating_sub(1);
+    first.min(highest)..last.min(highest) + 1
 }
 
 fn highest(levels: ArrayView2<'_, f32>, frames: Range<usize>, bins: Range<usize>) -> f32 {
@@ -174,9 +181,10 @@ fn highest(levels: ArrayView2<'_, f32>, frames: Range<usize>, bins: Range<usize>
     part.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// A figure of an axis without needless digits.
-fn short(value: f64) -> String {
-    let text = format!("{value:.3}");
+/// A figure of an axis of this length, of which some ten have labels: as many digits as tell them apart, none needless.
+fn figure(value: f64, length: f64) -> String {
+    let digits = 1.0 - (length / 10.0).log10().floor();
+    let text = format!("{value:.0$}", digits.clamp(1.0, 15.0) as usize);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" {
         "0".to_owned()
@@ -202,32 +210,50 @@ fn register_font() {
 mod tests {
     use super::*;
 
+    fn pixel(at: u32, of: u32) -> Range<f64> {
+        f64::from(at) / f64::from(of)..f64::from(at + 1) / f64::from(of)
+    }
+
     #[test]
     fn every_cell_is_shown_and_every_pixel_shows_one() {
         for (pixels, count) in [(10, 3), (3, 10), (7, 7), (5, 1), (800, 4099)] {
-            let mut seen = vec![false; count];
-            for pixel in 0..pixels {
-                let part =
-                    f64::from(pixel) / f64::from(pixels)..f64::from(pixel + 1) / f64::from(pixels);
-                let cells = cells(part, count);
+            for length in [count as f64 - 1.0, count as f64 - 0.3, count as f64] {
+                let mut seen = vec![false; count];
+                for at in 0..pixels {
+                    let cells = cells(&pixel(at, pixels), length, count);
+                    assert!(!cells.is_empty() && cells.end <= count, "{cells:?}");
+                    seen[cells].fill(true);
+                }
                 assert!(
-                    !cells.is_empty() && cells.end <= count,
-                    "{cells:?} of {count}"
+                    seen.iter().all(|seen| *seen),
+                    "{pixels} pixels, {count} cells"
                 );
-                seen[cells].fill(true);
             }
-            assert!(
-                seen.iter().all(|seen| *seen),
-                "{pixels} pixels, {count} cells"
-            );
+        }
+    }
+
+    #[test]
+    fn a_value_is_shown_about_its_own_place() {
+        // Ten pixels for each step, and half a step after the last value, as with a hop that does not divide the length.
+        for at in 0..35 {
+            let nearest = (at as usize + 5) / 10;
+            assert_eq!(cells(&pixel(at, 35), 3.5, 4), nearest..nearest + 1, "{at}");
         }
     }
 
     #[test]
     fn figures_have_no_needless_digits() {
         assert_eq!(
-            [0.0, -0.0, 2000.0, 0.25, -80.0].map(short),
-            ["0", "0", "2000", "0.25", "-80"]
+            [0.0, -0.0, 2000.0, 7500.0].map(|value| figure(value, 8000.0)),
+            ["0", "0", "2000", "7500"]
+        );
+        assert_eq!(
+            [0.25, 0.5, -80.0].map(|value| figure(value, 4.0)),
+            ["0.25", "0.5", "-80"]
+        );
+        assert_eq!(
+            [0.0, 2e-6, 2.5e-6, 4e-6].map(|value| figure(value, 22e-6)),
+            ["0", "0.000002", "0.0000025", "0.000004"]
         );
     }
 }

@@ -20,6 +20,19 @@ pub fn new(header: &[&str]) -> Table {
     table
 }
 
+/// A number and what it counts, in the plural unless it is one.
+///
+/// ```
+/// use pool_examples::table::count;
+///
+/// assert_eq!(count(1, "worker"), "1 worker");
+/// assert_eq!(count(20, "worker"), "20 workers");
+/// ```
+pub fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// A size with a binary unit: `812 B`, `44.1 KiB`, `3.0 GiB`.
 pub fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;

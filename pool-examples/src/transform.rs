@@ -114,10 +114,20 @@ impl Transform {
         self.plan
             .process_with_scratch(&mut self.input, &mut self.output, &mut self.scratch)
             .expect("the buffers were made by the plan");
-        // A sine of amplitude 1 has half of it at its frequency, half at the negative one.
-        let scale = 2.0 / self.factors.iter().sum::<f64>();
-        self.output.iter_mut().for_each(|value| *value *= scale);
+        let sum = self.factors.iter().sum::<f64>();
+        for (bin, value) in self.output.iter_mut().enumerate() {
+            *value *= sides(bin, self.settings.fft_size) / sum;
+        }
         &self.output
+    }
+}
+
+/// Of a sine of amplitude 1, half is at its frequency, half at the negative one. At 0 and at half the sampling rate both are the same.
+fn sides(bin: usize, fft_size: usize) -> f64 {
+    if bin == 0 || 2 * bin == fft_size {
+        1.0
+    } else {
+        2.0
     }
 }
 
@@ -146,8 +156,18 @@ pub fn level(amplitude: Complex64) -> f32 {
 mod tests {
     use super::*;
 
-    /// The transform by its definition.
+    /// The amplitude by its definition: a frequency, and the negative one unless it is the same, which has the conjugate.
     fn direct(samples: &[f64], settings: Settings, frame: usize, bin: usize) -> Complex64 {
+        let positive = one_sided(samples, settings, frame, bin);
+        let mirrored = (settings.fft_size - bin) % settings.fft_size;
+        if mirrored == bin {
+            return positive;
+        }
+        positive + one_sided(samples, settings, frame, mirrored).conj()
+    }
+
+    /// The transform by its definition.
+    fn one_sided(samples: &[f64], settings: Settings, frame: usize, bin: usize) -> Complex64 {
         let factors = settings.window.factors(settings.fft_size);
         let term = |i: usize| {
             let at = (frame * settings.hop + i) as isize - (settings.fft_size / 2) as isize;
@@ -160,7 +180,7 @@ mod tests {
             Complex64::from_polar(sample * factors[i], turn)
         };
         let sum: Complex64 = (0..settings.fft_size).map(term).sum();
-        sum * 2.0 / factors.iter().sum::<f64>()
+        sum / factors.iter().sum::<f64>()
     }
 
     #[test]
@@ -210,6 +230,27 @@ mod tests {
         let spectrum = transform.frame(&samples, 4);
         assert!(level(spectrum[16]).abs() < 1e-5);
         assert!(level(spectrum[64]) < -150.0);
+    }
+
+    #[test]
+    fn constants_and_the_highest_frequency_have_their_level() {
+        for fft_size in [2, 31, 64] {
+            for window in [Window::Rectangular, Window::Hann, Window::Blackman] {
+                let settings = Settings {
+                    fft_size,
+                    hop: 100,
+                    window,
+                };
+                let mut transform = Transform::new(settings);
+                let constant = level(transform.frame(&[0.5; 200], 1)[0]);
+                assert!((constant + 6.0206).abs() < 1e-3, "{settings:?}: {constant}");
+                let alternating: Vec<f64> = (0..200).map(|i| [1.0, -1.0][i % 2]).collect();
+                let highest = level(transform.frame(&alternating, 1)[fft_size / 2]);
+                if fft_size % 2 == 0 {
+                    assert!(highest.abs() < 1e-3, "{settings:?}: {highest}");
+                }
+            }
+        }
     }
 
     #[test]

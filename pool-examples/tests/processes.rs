@@ -27,6 +27,15 @@ fn signal() -> Vec<f64> {
     (0..500).map(at).collect()
 }
 
+/// An amplitude: what is at a frequency and at the negative one, which has the conjugate, unless they are the same.
+fn amplitude(samples: &[f64], settings: Settings, frame: usize, bin: usize) -> Complex64 {
+    let positive = direct(samples, settings, frame, bin);
+    match (settings.fft_size - bin) % settings.fft_size {
+        same if same == bin => positive,
+        negative => positive + direct(samples, settings, frame, negative).conj(),
+    }
+}
+
 /// One value of the transform by its definition, with a Hann window in the middle of whose frame sample `frame * hop` stands.
 fn direct(samples: &[f64], settings: Settings, frame: usize, bin: usize) -> Complex64 {
     let size = settings.fft_size;
@@ -43,7 +52,7 @@ fn direct(samples: &[f64], settings: Settings, frame: usize, bin: usize) -> Comp
             -TAU * (bin * i % size) as f64 / size as f64,
         );
     }
-    sum * 2.0 / weights
+    sum / weights
 }
 
 #[test]
@@ -70,7 +79,7 @@ fn the_workers_spectra_are_what_the_definition_says() {
         pool.map_blocks(transform_block, spectra.axis_chunks_mut(Axis(0), 3))
             .unwrap();
         for ((frame, bin), value) in spectra.view().indexed_iter() {
-            let difference = (value - direct(&samples, settings, frame, bin)).norm();
+            let difference = (value - amplitude(&samples, settings, frame, bin)).norm();
             assert!(
                 difference < 1e-12,
                 "{method} frame {frame} bin {bin}: {difference}"

@@ -1,15 +1,15 @@
 //! Complex numbers over real memory: a view of doubles as complex128 without a copy, then a large array copied into one by workers.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
 use ndarray::{Axis, Ix1, Ix2};
 use num_complex::Complex64;
 use pool_core::Pool;
-use pool_examples::args::StartMethod;
+use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
+use pool_examples::table;
 use pool_shm::{Block, BlockMut, SharedArray};
 
 /// Shows eighteen doubles as a complex matrix, and copies a real array into a complex one in worker processes.
@@ -17,14 +17,14 @@ use pool_shm::{Block, BlockMut, SharedArray};
 #[command(version)]
 struct Args {
     /// Rows of the large array
-    #[arg(long, default_value = "16")]
+    #[arg(long, default_value = "16", value_parser = args::count)]
     rows: usize,
     /// Columns of the large array
-    #[arg(long, default_value = "1000000")]
+    #[arg(long, default_value = "1000000", value_parser = args::count)]
     cols: usize,
     /// Worker processes
-    #[arg(long, default_value = "4")]
-    workers: NonZeroUsize,
+    #[arg(long, default_value = "4", value_parser = args::workers)]
+    workers: usize,
     /// How workers are started
     #[arg(long, value_enum, default_value_t)]
     start_method: StartMethod,
@@ -69,7 +69,7 @@ fn copy(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         SharedArray::<f64, Ix2>::from_shape_fn(shape, |(row, col)| (row * args.cols + col) as f64)?;
     let mut complex = SharedArray::<Complex64, Ix2>::zeros(shape)?;
     let pool = Pool::builder()
-        .workers(args.workers.get())
+        .workers(args.workers)
         .start_method(args.start_method.into())
         .build()?;
     let rows = pool.map_blocks(
@@ -90,10 +90,11 @@ fn copy(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             real.len()
         )));
     }
-    let (rows, cols, workers) = (rows.iter().sum::<usize>(), args.cols, args.workers);
+    let workers = table::count(args.workers, "worker");
+    let (rows, cols) = (rows.iter().sum::<usize>(), args.cols);
     writeln!(
         out,
-        "{rows} x {cols} doubles copied into complex128 by {workers} workers: all {} elements are right",
+        "{rows} x {cols} doubles copied into complex128 by {workers}: all {} elements are right",
         real.len()
     )?;
     Ok(())

@@ -9,7 +9,7 @@ use clap::{Parser, ValueEnum};
 use ndarray::{Axis, Ix2};
 use num_complex::Complex64;
 use pool_core::{Pool, WorkerInfo};
-use pool_examples::args::StartMethod;
+use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
 use pool_examples::progress::{Counter, CounterHandle, Progress};
 use pool_examples::table;
@@ -21,17 +21,17 @@ use serde::{Deserialize, Serialize};
 #[command(version)]
 struct Args {
     /// Rows of the matrix
-    #[arg(long, default_value = "2000")]
+    #[arg(long, default_value = "2000", value_parser = args::count)]
     rows: usize,
     /// Columns of the matrix
-    #[arg(long, default_value = "10")]
+    #[arg(long, default_value = "10", value_parser = args::count)]
     cols: usize,
     /// Rows of a block; the last block may have fewer
-    #[arg(long, default_value = "100")]
+    #[arg(long, default_value = "100", value_parser = args::at_least_one)]
     block: NonZeroUsize,
     /// Worker processes
-    #[arg(long, default_value = "4")]
-    workers: NonZeroUsize,
+    #[arg(long, default_value = "4", value_parser = args::workers)]
+    workers: usize,
     /// Type of the elements
     #[arg(long, value_enum, default_value_t = DType::F64)]
     dtype: DType,
@@ -39,14 +39,14 @@ struct Args {
     #[arg(long, value_enum, default_value_t)]
     start_method: StartMethod,
     /// How often the matrix is populated
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = args::at_least_one)]
     repeat: NonZeroUsize,
     /// How often a block is begun again after its worker died
-    #[arg(long, default_value = "3")]
-    retries: u32,
-    /// Milliseconds of pretended computing for each block: filling alone ends before a second worker has woken up
-    #[arg(long, default_value = "1")]
-    work: u64,
+    #[arg(long, default_value = "3", value_parser = |text: &str| args::number(text, 0..=1000))]
+    retries: usize,
+    /// Milliseconds of pretended computing for each block, up to an hour: filling alone ends before a second worker has woken up
+    #[arg(long, default_value = "1", value_parser = |text: &str| args::number(text, 0..=3_600_000))]
+    work: usize,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -128,23 +128,25 @@ fn program<T: Element + From<f64> + std::fmt::Display>(
     let blocks = rows.div_ceil(block.get()).saturating_mul(args.repeat.get());
     let progress = Progress::start(blocks as u64)?;
     let pool = Pool::builder()
-        .workers(workers.get())
+        .workers(*workers)
         .start_method((*start_method).into())
         .try_initializer(
             initialize,
-            (progress.counter(), Duration::from_millis(args.work)),
+            (progress.counter(), Duration::from_millis(args.work as u64)),
         )
         .build()?;
     writeln!(
         out,
-        "{rows} x {cols} {dtype} by blocks of {block} rows, {workers} workers ({start_method})"
+        "{rows} x {cols} {dtype} by blocks of {}, {} ({start_method})",
+        table::count(block.get(), "row"),
+        table::count(*workers, "worker")
     )?;
     out.flush()?;
 
-    let mut shares = vec![Share::default(); workers.get()];
+    let mut shares = vec![Share::default(); *workers];
     for _ in 0..args.repeat.get() {
         // Filling a block again gives the same, so a block whose worker died may simply be filled by another.
-        let job = pool.job(populate::<T>).retries(args.retries);
+        let job = pool.job(populate::<T>).retries(args.retries as u32);
         for done in job.map_blocks(matrix.axis_chunks_mut(Axis(0), block.get()))? {
             shares[done.worker].blocks += 1;
             shares[done.worker].rows += done.rows;
@@ -161,13 +163,19 @@ fn program<T: Element + From<f64> + std::fmt::Display>(
 fn report(workers: &[WorkerInfo], shares: &[Share]) -> comfy_table::Table {
     let mut report = table::new(&["worker", "pid", "blocks", "rows", "CPU time", "memory"]);
     for (worker, share) in workers.iter().zip(shares) {
+        // Of a thread, the system would tell what the whole process has.
+        let (cpu_time, memory) = if worker.pid == std::process::id() {
+            ("-".to_owned(), "-".to_owned())
+        } else {
+            (table::time(worker.cpu_time), table::bytes(worker.private))
+        };
         report.add_row([
             worker.id.to_string(),
             worker.pid.to_string(),
             share.blocks.to_string(),
             share.rows.to_string(),
-            table::time(worker.cpu_time),
-            table::bytes(worker.private),
+            cpu_time,
+            memory,
         ]);
     }
     report

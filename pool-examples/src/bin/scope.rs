@@ -1,13 +1,12 @@
 //! What a worker costs: its memory beside a parent that holds a large array of its own, and the time until all workers answer.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
 use pool_core::Pool;
-use pool_examples::args::StartMethod;
+use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
 use pool_examples::memory::Memory;
 use pool_examples::table;
@@ -20,11 +19,11 @@ use pool_examples::table;
 #[command(version)]
 struct Args {
     /// Doubles in the unrelated array that the parent holds
-    #[arg(long, default_value = "33554432")]
+    #[arg(long, default_value = "33554432", value_parser = args::count)]
     elements: usize,
     /// Worker processes
-    #[arg(long, default_value = "4")]
-    workers: NonZeroUsize,
+    #[arg(long, default_value = "4", value_parser = args::workers)]
+    workers: usize,
 }
 
 fn main() -> ExitCode {
@@ -37,15 +36,29 @@ fn answer(i: usize) -> usize {
     i
 }
 
-fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+/// An array of the parent's own.
+fn hold(elements: usize) -> Result<Vec<f64>, Failure> {
+    let mut array = Vec::new();
+    array.try_reserve_exact(elements).map_err(|_| {
+        let bytes = elements.saturating_mul(size_of::<f64>());
+        Failure::input(format!(
+            "cannot hold {elements} doubles: there is no memory for {}; lower --elements",
+            table::bytes(bytes as u64)
+        ))
+    })?;
     // Written, or its pages would not be there.
-    let unrelated = vec![1.0_f64; args.elements];
+    array.resize(elements, 1.0);
+    Ok(array)
+}
+
+fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let unrelated = hold(args.elements)?;
     let held = table::bytes(size_of_val(unrelated.as_slice()) as u64);
     std::hint::black_box(&unrelated);
     writeln!(
         out,
-        "the parent holds an unrelated array of {} doubles ({held})\n",
-        args.elements
+        "the parent holds an unrelated array of {} ({held})\n",
+        table::count(args.elements, "double")
     )?;
 
     let mut memory = table::new(&[
@@ -60,10 +73,10 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     for method in StartMethod::ALL {
         let start = Instant::now();
         let pool = Pool::builder()
-            .workers(args.workers.get())
+            .workers(args.workers)
             .start_method(method.into())
             .build()?;
-        pool.map(answer, 0..args.workers.get())?;
+        pool.map(answer, 0..args.workers)?;
         let time = start.elapsed();
         times.add_row([
             method.to_string(),

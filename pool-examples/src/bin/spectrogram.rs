@@ -2,18 +2,20 @@
 //! shared matrices, and the levels are drawn.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use ndarray::{ArrayView1, Axis, Ix2};
 use num_complex::Complex64;
 use pool_core::Pool;
-use pool_examples::args::StartMethod;
+use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
 use pool_examples::picture::Spectrogram;
+use pool_examples::replace::is_same_file;
 use pool_examples::spectrum::{Peak, highest, initialize, level_block, transform_block};
+use pool_examples::table;
 use pool_examples::transform::{Settings, Window};
 use pool_examples::wav::Recording;
 use pool_shm::SharedArray;
@@ -25,9 +27,10 @@ const FRAMES: usize = 64;
 #[derive(Debug, Parser)]
 #[command(version, allow_missing_positional = true)]
 struct Args {
-    /// A WAV file: PCM or float, any number of channels; without it, a chirp is made
+    /// A WAV file: PCM of 8 to 32 bits or floats of 32, any number of channels; without it, a chirp is made
     input: Option<PathBuf>,
-    /// The picture to write, as PNG
+    /// The picture to write: a name that ends in .png
+    #[arg(value_parser = PathBufValueParser::new().try_map(picture_name))]
     output: PathBuf,
     /// Samples in a frame
     #[arg(long, default_value = "1024", value_parser = clap::value_parser!(u32).range(2..=1 << 24))]
@@ -48,8 +51,8 @@ struct Args {
     #[arg(long, default_value = "640", value_parser = clap::value_parser!(u32).range(300..=16_384))]
     height: u32,
     /// Worker processes
-    #[arg(long, default_value = "4")]
-    workers: NonZeroUsize,
+    #[arg(long, default_value = "4", value_parser = args::workers)]
+    workers: usize,
     /// How workers are started
     #[arg(long, value_enum, default_value_t)]
     start_method: StartMethod,
@@ -65,12 +68,24 @@ impl Args {
     }
 }
 
+/// A recording that is given alone would be taken for the picture, and be lost.
+fn picture_name(path: PathBuf) -> Result<PathBuf, String> {
+    let ending = path.extension().unwrap_or_default();
+    if ending.eq_ignore_ascii_case("png") {
+        return Ok(path);
+    }
+    Err("the picture's name must end in .png; a recording comes before it: spectrogram in.wav out.png".to_owned())
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     failure::run(|out| program(&args, out))
 }
 
 fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Some(input) = args.input.as_deref() {
+        keep_apart(input, &args.output)?;
+    }
     let recording = args
         .input
         .as_deref()
@@ -85,7 +100,9 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let picture = Spectrogram {
         levels: levels.view(),
         seconds: recording.seconds(),
+        frame_step: settings.hop as f64 / hertz,
         hertz: hertz / 2.0,
+        bin_step: hertz / settings.fft_size as f64,
         range: top - f32::from(args.range)..top,
         caption: caption(args, &recording),
     };
@@ -104,8 +121,9 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     )?;
     writeln!(
         out,
-        "{frames} frames x {bins} frequencies, {} workers",
-        args.workers
+        "{} x {bins} frequencies, {}",
+        table::count(frames, "frame"),
+        table::count(args.workers, "worker")
     )?;
     writeln!(
         out,
@@ -122,12 +140,23 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A recording is not overwritten, whatever its name.
+fn keep_apart(input: &Path, output: &Path) -> Result<(), Failure> {
+    if !is_same_file(input, output) {
+        return Ok(());
+    }
+    let (input, output) = (input.display(), output.display());
+    Err(Failure::input(format!(
+        "{output} is the recording {input} itself; the picture needs another name"
+    )))
+}
+
 /// The level of each frame and frequency, and the highest.
 fn levels(args: &Args, recording: &Recording) -> Result<(SharedArray<f32, Ix2>, Peak), Failure> {
     let settings = args.settings();
     let samples = SharedArray::from_array(&ArrayView1::from(&recording.samples))?.freeze()?;
     let pool = Pool::builder()
-        .workers(args.workers.get())
+        .workers(args.workers)
         .start_method(args.start_method.into())
         .initializer(initialize, (samples, settings))
         .build()?;

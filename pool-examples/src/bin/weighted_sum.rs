@@ -1,13 +1,12 @@
 //! A random array that every worker sees through its initializer: sealed, so that no process can write it, and never copied.
 
 use std::io::Write;
-use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use clap::Parser;
 use ndarray::{ArrayView1, Ix1};
 use pool_core::Pool;
-use pool_examples::args::StartMethod;
+use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
 use pool_examples::table;
 use pool_shm::{FrozenArray, SharedArray};
@@ -19,11 +18,11 @@ use rand::{RngExt, SeedableRng};
 #[command(version)]
 struct Args {
     /// Elements of the array
-    #[arg(long, default_value = "1000000")]
+    #[arg(long, default_value = "1000000", value_parser = args::count)]
     len: usize,
     /// Worker processes
-    #[arg(long, default_value = "2")]
-    workers: NonZeroUsize,
+    #[arg(long, default_value = "2", value_parser = args::workers)]
+    workers: usize,
     /// Seed of the random numbers
     #[arg(long, default_value = "1")]
     seed: u64,
@@ -52,14 +51,16 @@ fn weighted_sum(state: &mut State, weight: u32) -> f64 {
 }
 
 fn sum_of_products(data: ArrayView1<'_, f64>, weight: u32) -> f64 {
-    data.iter().map(|x| x * f64::from(weight)).sum()
+    // From zero: the sum of nothing would be -0.
+    let products = data.iter().map(|x| x * f64::from(weight));
+    products.fold(0.0, |sum, product| sum + product)
 }
 
 fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mut random = StdRng::seed_from_u64(args.seed);
     let data = SharedArray::<f64, Ix1>::from_shape_fn(args.len, |_| random.random())?.freeze()?;
     let pool = Pool::builder()
-        .workers(args.workers.get())
+        .workers(args.workers)
         .start_method(args.start_method.into())
         .initializer(initialize, data.clone())
         .build()?;
@@ -76,8 +77,9 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     writeln!(
         out,
-        "sum(array * weight), {} random numbers, {} workers\n",
-        args.len, args.workers
+        "sum(array * weight), {}, {}\n",
+        table::count(args.len, "random number"),
+        table::count(args.workers, "worker")
     )?;
     writeln!(out, "{report}")?;
     if worst > 0.0 {

@@ -1,12 +1,20 @@
-//! Linux: processes by pidfd.
+//! Processes of Linux, addressed by descriptors that never mean another process, and the identity of files.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// Whether two names are of the same device and inode.
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (std::fs::metadata(one)?, std::fs::metadata(other)?);
+    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
 
 /// A descriptor of the process `pid`, closed on exec; `NotFound` if there is none.
 pub(crate) fn open_process(pid: u32) -> io::Result<OwnedFd> {

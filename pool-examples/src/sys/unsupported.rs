@@ -2,7 +2,12 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
+
+pub(crate) fn is_same_file(_one: &Path, _other: &Path) -> io::Result<bool> {
+    Err(unsupported())
+}
 
 pub(crate) fn open_process(_pid: u32) -> io::Result<OwnedFd> {
     Err(unsupported())

@@ -47,8 +47,16 @@ fn other_shapes_and_start_methods_do() {
 
 #[test]
 fn wrong_arguments_are_explained() {
-    refuse_arguments(PROGRAM, &["--workers", "0"], &["--workers", "zero"]);
-    refuse_arguments(PROGRAM, &["--cols", "1e6"], &["--cols", "invalid digit"]);
+    refuse_arguments(
+        PROGRAM,
+        &["--workers", "0"],
+        &["--workers", "must be at least 1"],
+    );
+    refuse_arguments(
+        PROGRAM,
+        &["--cols", "1e6"],
+        &["--cols", "must be a whole number"],
+    );
     help(
         PROGRAM,
         &["--rows", "--cols", "--workers", "--start-method"],

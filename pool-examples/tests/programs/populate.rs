@@ -55,6 +55,8 @@ fn blocks_that_do_not_divide_the_rows_are_populated() {
         assert_eq!(matrix(&output), expected.to_string(), "{method}");
         let workers = table(&output, "worker");
         assert_eq!((sum(&workers, 2), sum(&workers, 3)), (3, 11), "{method}");
+        let untold = workers.iter().all(|row| row[4..] == ["-", "-"]);
+        assert_eq!(untold, method == "thread", "{output}");
     }
 }
 
@@ -145,10 +147,24 @@ fn a_long_job_draws_no_bar_without_a_terminal() {
 
 #[test]
 fn wrong_arguments_are_explained() {
-    refuse_arguments(PROGRAM, &["--block", "0"], &["--block", "zero"]);
-    refuse_arguments(PROGRAM, &["--workers", "0"], &["--workers", "zero"]);
-    refuse_arguments(PROGRAM, &["--rows=-1"], &["--rows", "invalid digit"]);
-    refuse_arguments(PROGRAM, &["--rows", "many"], &["--rows", "invalid digit"]);
+    refuse_arguments(
+        PROGRAM,
+        &["--block", "0"],
+        &["--block", "must be at least 1"],
+    );
+    refuse_arguments(
+        PROGRAM,
+        &["--workers", "0"],
+        &["--workers", "must be at least 1"],
+    );
+    refuse_arguments(PROGRAM, &["--rows=-5"], &["--rows", "must be at least 0"]);
+    refuse_arguments(
+        PROGRAM,
+        &["--rows", "many"],
+        &["--rows", "must be a whole number"],
+    );
+    refuse_arguments(PROGRAM, &["--workers", "1001"], &["must be at most 1000"]);
+    refuse_arguments(PROGRAM, &["--work", "99999999999"], &["must be at most"]);
     refuse_arguments(PROGRAM, &["--dtype", "f16"], &["f64", "complex128"]);
     refuse_arguments(
         PROGRAM,

@@ -43,6 +43,15 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Ended {
     }
 }
 
+/// Runs a program whose standard error nobody reads any more, to its end; its exit status.
+pub(crate) fn status_without_errors(program: &str, args: &[&str]) -> Option<i32> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stderr(writer);
+    command.status().unwrap().code()
+}
+
 /// Runs a program that must succeed and print no errors; what it printed.
 pub(crate) fn succeed(program: &str, args: &[&str]) -> String {
     let ended = run(program, args);

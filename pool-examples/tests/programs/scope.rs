@@ -1,4 +1,4 @@
-use crate::run::{help, refuse_arguments, succeed, table};
+use crate::run::{help, refuse, refuse_arguments, status_without_errors, succeed, table};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_scope");
 
@@ -52,6 +52,19 @@ fn every_start_method_has_a_time() {
         .map(|line| line.trim_matches('|').split('|').next().unwrap().trim())
         .collect();
     assert_eq!(methods, ["forkserver", "spawn", "thread"]);
+}
+
+#[test]
+fn an_array_for_which_there_is_no_memory_is_one_clear_line() {
+    for elements in ["999999999999999", "9999999999999999999"] {
+        let line = refuse(PROGRAM, &["--elements", elements]);
+        assert!(
+            line.contains("no memory for") && line.contains("--elements"),
+            "{line}"
+        );
+    }
+    let args = ["--elements", "999999999999999"];
+    assert_eq!(status_without_errors(PROGRAM, &args), Some(2));
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn a_recording_shorter_than_a_frame_and_silence_are_drawn() {
         &[path.to_str().unwrap(), &picture, "--workers", "1"],
     );
     assert!(
-        output.contains("1 frames x 513 frequencies") && output.contains("loudest: -200.0 dB"),
+        output.contains("1 frame x 513 frequencies") && output.contains("loudest: -200.0 dB"),
         "{output}"
     );
     let image = image::open(&picture).unwrap().to_rgb8();
@@ -285,6 +285,37 @@ fn a_picture_that_cannot_be_written_is_one_clear_line() {
 }
 
 #[test]
+fn a_recording_given_alone_is_not_taken_for_the_picture() {
+    let (folder, tone, _) = with_tone();
+    let before = fs::read(&tone).unwrap();
+    refuse_arguments(
+        PROGRAM,
+        &[&tone],
+        &["must end in .png", "in.wav out.png", "tone.wav"],
+    );
+    assert_eq!(fs::read(&tone).unwrap(), before);
+
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (link, hard) = (path("link.png"), path("hard.png"));
+    std::os::unix::fs::symlink("tone.wav", &link).unwrap();
+    fs::hard_link(&tone, &hard).unwrap();
+    for output in [link, hard] {
+        let line = refuse(PROGRAM, &[&tone, &output]);
+        assert!(line.contains("is the recording"), "{line}");
+        assert_eq!(fs::read(&tone).unwrap(), before);
+    }
+}
+
+#[test]
+fn a_picture_is_replaced_and_nothing_else_is_left() {
+    let (folder, tone, picture) = with_tone();
+    fs::write(&picture, "old").unwrap();
+    succeed(PROGRAM, &[&tone, &picture, "--workers", "1"]);
+    assert!(image::open(&picture).is_ok());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
+#[test]
 fn wrong_arguments_are_explained() {
     refuse_arguments(PROGRAM, &[], &["OUTPUT"]);
     refuse_arguments(PROGRAM, &["a.png", "--fft-size", "1"], &["--fft-size", "2"]);
@@ -297,7 +328,7 @@ fn wrong_arguments_are_explained() {
     refuse_arguments(
         PROGRAM,
         &["a.png", "--workers", "0"],
-        &["--workers", "zero"],
+        &["--workers", "must be at least 1"],
     );
     refuse_arguments(PROGRAM, &["a.png", "--width", "3"], &["--width"]);
     help(

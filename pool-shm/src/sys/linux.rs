@@ -1,4 +1,4 @@
-//! Linux: memfds, seals, `/proc`.
+//! Memory files of Linux: made, reserved, sealed and told apart, and the limits that `/proc` tells.
 
 use super::{DescriptorLimit, Identity, Seals};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, Stat};

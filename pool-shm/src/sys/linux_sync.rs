@@ -1,4 +1,4 @@
-//! Linux: shared futexes and robust mutexes.
+//! Waiting on Linux: futexes in shared memory, and mutexes that tell when their owner has died.
 
 /// Waiting on a word of shared memory.
 pub(crate) mod futex {
