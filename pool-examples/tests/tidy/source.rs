@@ -110,9 +110,15 @@ pub(crate) fn workspace_sources(root: &Path) -> io::Result<Vec<Source>> {
     }
     let tests: Vec<String> = sources.iter().flat_map(Source::test_module_files).collect();
     for source in &mut sources {
-        source.is_test |= tests.contains(&source.path);
+        source.is_test |= tests.iter().any(|test| belongs_to(&source.path, test));
     }
     Ok(sources)
+}
+
+/// Whether a file is that of a module, or one of those below it.
+fn belongs_to(path: &str, module: &str) -> bool {
+    let folder = module.strip_suffix("mod.rs");
+    path == module || folder.is_some_and(|folder| path.starts_with(folder))
 }
 
 /// The attributes of an item, for the kinds of items that stand at the top of a file.
@@ -225,6 +231,14 @@ mod tests {
         );
         let root = Source::parse("pool-x/src/lib.rs", "#[cfg(test)]\nmod model;\n");
         assert_eq!(root.test_module_files()[0], "pool-x/src/model.rs");
+        assert!(belongs_to(
+            "pool-x/src/model/a.rs",
+            &root.test_module_files()[1]
+        ));
+        assert!(!belongs_to(
+            "pool-x/src/models.rs",
+            &root.test_module_files()[1]
+        ));
     }
 
     #[test]
