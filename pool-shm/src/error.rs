@@ -79,7 +79,10 @@ impl ShmError {
     pub fn is_invalid_cut(&self) -> bool {
         matches!(
             *self.0,
-            Kind::InvalidCut { .. } | Kind::UnequalCuts { .. } | Kind::Overlap { .. }
+            Kind::InvalidCut { .. }
+                | Kind::UnequalCuts { .. }
+                | Kind::UnequalLengths { .. }
+                | Kind::Overlap { .. }
         )
     }
 
@@ -224,6 +227,14 @@ pub(crate) enum Kind {
     },
     #[error("arrays that are cut together must give equally many blocks, not {counts:?}")]
     UnequalCuts { counts: Vec<usize> },
+    #[error(
+        "arrays that are cut alike, into blocks of {sizes:?}, must be equally long: these are {:?} and {:?} along the axes that are cut",
+        lengths[0], lengths[1]
+    )]
+    UnequalLengths {
+        lengths: [Vec<usize>; 2],
+        sizes: Vec<usize>,
+    },
     #[error(
         "arrays that are cut together overlap: the segment {id} is lent for writing and lent again"
     )]

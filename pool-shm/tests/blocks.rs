@@ -336,3 +336,32 @@ fn blocks_may_go_to_other_threads() {
     sendable::<Tiles<'_, f64, Ix2>>();
     sendable::<LeaseCache>();
 }
+
+#[test]
+fn arrays_with_equal_blocks_must_be_equally_long() {
+    let mut ten = SharedArray::<f64, Ix1>::zeros(10).unwrap();
+    let nine = SharedArray::<f64, Ix1>::zeros(9).unwrap();
+    let three = SharedArray::<f64, Ix1>::zeros(3).unwrap();
+    // Both give three blocks, but the last ones would have two elements and one.
+    let error = (
+        ten.axis_chunks_mut(Axis(0), 4),
+        nine.axis_chunks(Axis(0), 4),
+    )
+        .plan()
+        .map(|_| ())
+        .unwrap_err();
+    assert!(error.is_invalid_cut());
+    let text = error.to_string();
+    assert!(
+        text.contains("[10]") && text.contains("[9]") && text.contains("[4]"),
+        "{text}"
+    );
+    // One element for each block of another size is as it should be.
+    let (count, _) = (
+        ten.axis_chunks_mut(Axis(0), 4),
+        three.axis_chunks(Axis(0), 1),
+    )
+        .plan()
+        .unwrap();
+    assert_eq!(count, 3);
+}

@@ -10,6 +10,11 @@ use serde::de::DeserializeOwned;
 /// [`SharedArray::axis_chunks_mut`](crate::SharedArray::axis_chunks_mut) and
 /// its like give, and tuples of up to six of them that are cut alike.
 ///
+/// Cut alike are arrays that give equally many blocks; if their blocks have the
+/// same size along the axes that are cut, the arrays must have the same length
+/// there. So a matrix cut by 100 rows may go together with a vector cut by one
+/// element, a place for each block's result.
+///
 /// A pool makes the [`plan`](Self::plan), sends it to its workers, and each
 /// [`attach`](Self::attach)es once and then makes [`block`](Self::block) after
 /// block. While it does, the value itself keeps the arrays borrowed.
@@ -61,10 +66,23 @@ pub trait Blocks: sealed::Sealed {
     ///   in any process.
     unsafe fn block(attached: &Self::Attached, index: usize) -> Option<Self::Block<'_>>;
 
-    /// Calls `f` with each segment of a plan and whether it is lent for
-    /// writing.
+    /// Calls `f` with what each array of a plan looks like.
     #[doc(hidden)]
-    fn footprints(plan: &Self::Plan, f: &mut dyn FnMut(SegmentId, bool));
+    fn footprints(plan: &Self::Plan, f: &mut dyn FnMut(Footprint));
+}
+
+/// What has to fit when several arrays are lent together.
+#[doc(hidden)]
+#[expect(
+    unnameable_types,
+    reason = "it stands in a hidden function of a sealed trait"
+)]
+#[derive(Clone, Debug)]
+pub struct Footprint {
+    pub(super) id: SegmentId,
+    pub(super) writable: bool,
+    /// Length of the array and size of a block along each axis that is cut.
+    pub(super) cut: Vec<(usize, usize)>,
 }
 
 pub(super) mod sealed {

@@ -14,6 +14,20 @@ pub(super) enum Cut {
     Tiles(Vec<usize>),
 }
 
+impl Cut {
+    /// Length of the array and size of a block along each axis that is cut.
+    pub(super) fn along(&self, shape: &[usize]) -> Vec<(usize, usize)> {
+        match self {
+            Cut::Axis { axis, size } => shape
+                .get(*axis)
+                .map(|len| (*len, *size))
+                .into_iter()
+                .collect(),
+            Cut::Tiles(tile) => shape.iter().copied().zip(tile.iter().copied()).collect(),
+        }
+    }
+}
+
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,13 +1,12 @@
 //! Arrays that are cut into blocks.
 
 use super::block::Place;
-use super::blocks::{Blocks, sealed};
+use super::blocks::{Blocks, Footprint, sealed};
 use super::cut::{Cut, Grid};
 use super::{Block, BlockMut, LeaseCache, LentSegment};
 use crate::array::{Description, Memory, Placed};
 use crate::element::Element;
 use crate::error::{Kind, ShmError};
-use crate::segment::SegmentId;
 use ndarray::{Axis, Dimension, IntoDimension};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -171,8 +170,9 @@ macro_rules! cuts {
                 Some(unsafe { $block::new(place) })
             }
 
-            fn footprints(plan: &CutPlan, f: &mut dyn FnMut(SegmentId, bool)) {
-                f(plan.array.segment.id(), $writable);
+            fn footprints(plan: &CutPlan, f: &mut dyn FnMut(Footprint)) {
+                let cut = plan.cut.along(&plan.array.shape);
+                f(Footprint { id: plan.array.segment.id(), writable: $writable, cut });
             }
         }
     )*};

@@ -1,9 +1,8 @@
 //! Several arrays cut alike: a task gets one block of each.
 
-use super::blocks::{Blocks, sealed};
+use super::blocks::{Blocks, Footprint, sealed};
 use super::{LeaseCache, LentSegment};
 use crate::error::{Kind, ShmError};
-use crate::segment::SegmentId;
 
 /// The common number of blocks.
 fn common(counts: &[usize]) -> Result<usize, ShmError> {
@@ -16,22 +15,47 @@ fn common(counts: &[usize]) -> Result<usize, ShmError> {
     }
 }
 
-/// Checks that what is lent for writing is lent once.
-fn disjoint(footprints: &[(SegmentId, bool)]) -> Result<(), ShmError> {
-    for (i, (id, writable)) in footprints.iter().enumerate() {
-        for (other, other_writable) in &footprints[..i] {
-            if id == other && (*writable || *other_writable) {
-                return Err(Kind::Overlap { id: id.to_string() }.into());
+/// Checks that arrays whose blocks have the same size have the same length:
+/// with different ones their last blocks would not match.
+fn alike(footprints: &[Footprint]) -> Result<(), ShmError> {
+    let sizes =
+        |footprint: &Footprint| -> Vec<usize> { footprint.cut.iter().map(|cut| cut.1).collect() };
+    let lengths =
+        |footprint: &Footprint| -> Vec<usize> { footprint.cut.iter().map(|cut| cut.0).collect() };
+    for (i, one) in footprints.iter().enumerate() {
+        for other in &footprints[..i] {
+            if sizes(one) == sizes(other) && lengths(one) != lengths(other) {
+                let lengths = [lengths(other), lengths(one)];
+                return Err(Kind::UnequalLengths {
+                    lengths,
+                    sizes: sizes(one),
+                }
+                .into());
             }
         }
     }
     Ok(())
 }
 
-/// All footprints of a plan.
-fn footprints<B: Blocks>(plan: &B::Plan) -> Vec<(SegmentId, bool)> {
+/// Checks that what is lent for writing is lent once.
+fn disjoint(footprints: &[Footprint]) -> Result<(), ShmError> {
+    for (i, one) in footprints.iter().enumerate() {
+        for other in &footprints[..i] {
+            if one.id == other.id && (one.writable || other.writable) {
+                return Err(Kind::Overlap {
+                    id: one.id.to_string(),
+                }
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the arrays of a plan look like.
+fn footprints<B: Blocks>(plan: &B::Plan) -> Vec<Footprint> {
     let mut all = Vec::new();
-    B::footprints(plan, &mut |id, writable| all.push((id, writable)));
+    B::footprints(plan, &mut |footprint| all.push(footprint));
     all
 }
 
@@ -48,7 +72,9 @@ macro_rules! tuples {
                 let plans = ($(self.$i.plan()?,)+);
                 let count = common(&[$(plans.$i.0),+])?;
                 let plan = ($(plans.$i.1,)+);
-                disjoint(&footprints::<Self>(&plan))?;
+                let footprints = footprints::<Self>(&plan);
+                alike(&footprints)?;
+                disjoint(&footprints)?;
                 Ok((count, plan))
             }
 
@@ -79,7 +105,7 @@ macro_rules! tuples {
                 )+))
             }
 
-            fn footprints(plan: &Self::Plan, f: &mut dyn FnMut(SegmentId, bool)) {
+            fn footprints(plan: &Self::Plan, f: &mut dyn FnMut(Footprint)) {
                 $($blocks::footprints(&plan.$i, f);)+
             }
         }
