@@ -129,6 +129,11 @@ pub(crate) fn enter_entry(entry: usize) {
     });
 }
 
+/// Whether this thread is a worker.
+pub(crate) fn is_worker() -> bool {
+    HERE.with_borrow(Option::is_some)
+}
+
 /// Item `item` of the call was begun `attempts` times before.
 pub(crate) fn note_attempts(item: u32, attempts: u32) {
     HERE.with_borrow_mut(|here| {

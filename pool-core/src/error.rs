@@ -183,7 +183,7 @@ pub(crate) enum PoolErrorKind {
         #[source]
         source: Option<std::io::Error>,
     },
-    #[error("the initializer failed in worker {worker}: {cause}")]
+    #[error("the initializer failed in worker {worker}: {}", in_initializer(cause))]
     Initializer {
         worker: usize,
         #[source]
@@ -211,6 +211,16 @@ pub(crate) enum PoolErrorKind {
     TooLarge { what: &'static str, bytes: usize },
     #[error(transparent)]
     Memory(#[from] pool_shm::ShmError),
+}
+
+/// The cause as it reads for an initializer.
+fn in_initializer(cause: &TaskError) -> String {
+    match cause {
+        TaskError::WorkerDied(WorkerDeath { pid, exit, .. }) => {
+            format!("its process (pid {pid}) ended in it: {exit}")
+        }
+        other => other.to_string(),
+    }
 }
 
 impl PoolError {

@@ -67,7 +67,7 @@ pub(crate) fn conjure<F: Copy + 'static>() -> F {
     const {
         assert!(
             size_of::<F>() == 0,
-            "a task must be a `fn` item or a closure that captures nothing: pass what it captures as its argument, or make it in the initializer"
+            "a task must be a `fn` item or a closure that captures nothing, so `move` is of no help: pass what it captures as its argument, or make it in the initializer"
         );
     }
     // SAFETY: a value of a type without bytes needs none. `conjure` is called only for the type of a task of which the caller

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 /// What travels between the pool's process and its workers: an argument of a task or its result.
 ///
-/// Implemented for everything that serde can write and read without borrowing, shared arrays among it.
+/// Implemented for everything that serde can write and read without borrowing, shared arrays among it. A task that takes `&str` or
+/// another reference is refused ("implementation of `Deserialize` is not general enough"): let it take a `String`, or whatever owns
+/// the data. An error type without serde, as `std::env::VarError`, is turned into text in the task.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be sent to another process",
     label = "not serialisable, or it borrows",
@@ -27,7 +29,8 @@ pub struct Stateful;
 
 /// A function that can be run by a worker of a pool with state `S`: `fn(A) -> R` or `fn(&mut S, A) -> R`.
 ///
-/// What cannot be a task does not compile. A closure that captures something:
+/// What cannot be a task does not compile. A closure that captures something (`cargo build` refuses it; `cargo check` does not get
+/// that far):
 ///
 /// ```compile_fail,E0080
 /// let pool = pool_core::Pool::new(1).unwrap();

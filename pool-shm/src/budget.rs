@@ -115,13 +115,16 @@ impl Group {
     /// What one cgroup leaves: its limit less its use, not counting files in
     /// the page cache that can be dropped.
     fn left(&self, dir: &Path) -> Option<u64> {
-        let limit = number(&dir.join(self.limit))?;
+        let limit = number(&dir.join(self.limit)).filter(|limit| *limit < NO_LIMIT)?;
         let usage = number(&dir.join(self.usage))?;
         let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
         let cache = field(&stat, self.cache).unwrap_or(0);
         Some(limit.saturating_sub(usage.saturating_sub(cache)))
     }
 }
+
+/// Version 1 of cgroups says "no limit" by the largest number of whole pages.
+const NO_LIMIT: u64 = 1 << 62;
 
 /// The number in a file; `None` for `max`, for no number and for no file.
 fn number(path: &Path) -> Option<u64> {

@@ -32,8 +32,7 @@ pub struct WorkerInfo {
     pub state: WorkerState,
     /// Tasks that it and those that it replaced have done.
     pub tasks_done: u64,
-    /// Time that its process has spent on a processor, in steps of nanoseconds; zero if it is gone. Of a process with several
-    /// threads: its first thread's.
+    /// Time that the living threads of its process have spent on a processor; zero if it is gone.
     pub cpu_time: Duration,
     /// Bytes of memory that are mapped and present, shared pages counted in full.
     pub resident: u64,
@@ -44,7 +43,10 @@ pub struct WorkerInfo {
 }
 
 impl<S> Pool<S> {
-    /// The workers, in the order of their numbers. Reads `/proc` for each: some 50 µs.
+    /// The workers, in the order of their numbers.
+    ///
+    /// Reads `/proc` for each: some 0.2 ms, and more for one that has much memory mapped, whose pages the kernel counts (30 ms for
+    /// 1 GiB).
     pub fn workers(&self) -> Vec<WorkerInfo> {
         let places: Vec<(u32, bool, bool)> = {
             let book = self.core.book();

@@ -56,7 +56,6 @@ use crate::task::{BlockTask, Sendable, Task};
 /// assert_eq!(squares, [1, 4, 9, 16, 25]);
 /// # Ok::<(), pool_core::PoolError>(())
 /// ```
-#[derive(Debug)]
 #[doc(alias = "ProcessPoolExecutor")]
 pub struct Pool<S = ()> {
     core: Arc<Core>,
@@ -66,6 +65,14 @@ pub struct Pool<S = ()> {
     _kept: Vec<Box<dyn Kept>>,
     workers: usize,
     state: PhantomData<fn() -> S>,
+}
+
+impl<S> std::fmt::Debug for Pool<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("workers", &self.workers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Something that is kept only to be dropped later.

@@ -24,6 +24,21 @@ pub(crate) struct Options {
     pub(crate) window: Option<u32>,
 }
 
+impl Options {
+    fn check(&self) -> Result<(), PoolError> {
+        if self.chunk != Some(0) {
+            return Ok(());
+        }
+        let accepted = "a worker claims at least 1 task at a time".to_owned();
+        Err(PoolErrorKind::Option {
+            option: "chunk",
+            value: "0".to_owned(),
+            accepted,
+        }
+        .into())
+    }
+}
+
 /// A call with options. Made by [`Pool::job`]; ends in one of the pool's verbs.
 #[derive(Debug)]
 #[must_use = "a job runs when one of its verbs is called"]
@@ -43,10 +58,10 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         }
     }
 
-    /// How many tasks a worker claims at a time, at least 1 (0 is taken as 1). Default: chosen by the number of tasks, and by what
-    /// they were seen to cost.
+    /// How many tasks a worker claims at a time, at least 1; fewer if their arguments are large (32 KiB together). Default: chosen by
+    /// the number of tasks, and by what they were seen to cost. With 0 the verb returns an error.
     pub fn chunk(mut self, tasks: u32) -> Self {
-        self.options.chunk = Some(tasks.max(1));
+        self.options.chunk = Some(tasks);
         self
     }
 
@@ -163,6 +178,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
+        options.check()?;
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
         pool.core.run_one(
             ValueCall {
@@ -233,6 +249,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
+        options.check()?;
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
         let call = ValueCall {
             descriptor,
@@ -256,6 +273,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
+        options.check()?;
         if let Some(integers) = as_integers(&items) {
             let descriptor = named(Indices::<F, S, A, Form>::DESCRIPTOR)?;
             let in_place = in_place::<F::Output>();
@@ -294,6 +312,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
+        options.check()?;
         let descriptor = named(OverBlocks::<F, S, B, Form>::DESCRIPTOR)?;
         let (count, plan) = blocks.plan().map_err(PoolErrorKind::Memory)?;
         let (encoded, _exports) = transfer::export(|| postcard::to_stdvec(&plan));

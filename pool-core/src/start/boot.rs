@@ -170,6 +170,7 @@ pub(super) fn work(control: Control, slot: usize, generation: u32, setup: &Setup
     });
     #[cfg(feature = "inject")]
     crate::inject::enter_life(generation);
+    sys::set_name(&format!("{}-{slot}", setup.name));
     let Ties { lifeline, kick } = ties;
     let _line = tie(lifeline.as_fd());
     let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

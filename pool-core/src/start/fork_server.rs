@@ -167,6 +167,7 @@ pub(super) fn serve(
     ties: Ties,
     setup: &Setup,
 ) -> ! {
+    sys::set_name(&format!("{}-forks", setup.name));
     let _line = boot::tie(ties.lifeline.as_fd());
     let served = connect(rendezvous, token, socket).and_then(|(requests, replies)| {
         loop {

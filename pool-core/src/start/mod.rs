@@ -22,7 +22,9 @@ pub enum StartMethod {
     ForkServer,
     /// Each worker executes the program again: about 1 ms each, nothing shared.
     Spawn,
-    /// Workers are threads of this process. The same interface for comparison and debugging; a crash takes the program along.
+    /// Workers are threads of this process: the same interface for comparison and debugging. A crash takes the program along;
+    /// options for processes (`env`, `threads_per_worker`) have no effect; a panic is also reported by the program's own panic
+    /// hook, and its [`crate::RemotePanic`] has no location; dropping the pool waits for the tasks that run.
     Thread,
 }
 

@@ -147,6 +147,15 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
+/// Names this thread, and a process with one thread with it, for `ps` and the like; 15 bytes of the name are kept.
+pub(crate) fn set_name(name: &str) {
+    let short: Vec<u8> = name.bytes().filter(|byte| *byte != 0).take(15).collect();
+    if let Ok(short) = std::ffi::CString::new(short) {
+        // Only for those who look: without a name it works as well.
+        let _ = rustix::thread::set_name(&short);
+    }
+}
+
 /// Sends one byte.
 pub(crate) fn write_byte(socket: BorrowedFd<'_>) -> io::Result<()> {
     rustix::io::write(socket, &[1])
@@ -240,9 +249,16 @@ pub(crate) fn prefer_huge_pages<T>(memory: &mut [std::mem::MaybeUninit<T>]) {
 /// What the kernel says of process `pid`; none if it is gone.
 pub(crate) fn usage(pid: u32) -> Option<Usage> {
     // Nanoseconds on a processor; the ticks in `stat` are 10 ms each.
-    let schedstat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
-    let nanos = schedstat.split_ascii_whitespace().next()?.parse().ok()?;
-    let cpu_time = Duration::from_nanos(nanos);
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let nanos = threads.filter_map(|thread| {
+        let schedstat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        schedstat
+            .split_ascii_whitespace()
+            .next()?
+            .parse::<u64>()
+            .ok()
+    });
+    let cpu_time = Duration::from_nanos(nanos.sum());
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let sum = |names: &[&str]| -> u64 {
         let lines = rollup.lines().filter_map(|line| line.split_once(':'));

@@ -63,6 +63,8 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
 }
 
+pub(crate) fn set_name(_name: &str) {}
+
 pub(crate) fn write_byte(_socket: BorrowedFd<'_>) -> io::Result<()> {
     unsupported()
 }

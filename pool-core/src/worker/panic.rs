@@ -3,36 +3,51 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::current;
 use crate::error::{RemotePanic, TaskError};
 
 thread_local! {
     static LAST: RefCell<Option<RemotePanic>> = const { RefCell::new(None) };
 }
 
-/// Makes panics of this process silent and kept: where it happened is known only while it happens.
+/// The last panic of a thread that a task has started: the task may resume it as its own.
+static LAST_ELSEWHERE: Mutex<Option<RemotePanic>> = Mutex::new(None);
+
+/// Keeps panics of this process: where one happened is known only while it happens. Those of tasks are silent, since they travel;
+/// those of threads that tasks have started are reported as ever.
 pub(crate) fn keep_panics() {
-    std::panic::set_hook(Box::new(|info| {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
         let backtrace = Backtrace::capture();
         let backtrace =
             (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         let location = info.location().map(ToString::to_string);
-        LAST.set(Some(RemotePanic::new(
-            message(info.payload()),
-            location,
-            backtrace,
-        )));
+        let panic = RemotePanic::new(message(info.payload()), location, backtrace);
+        if current::is_worker() {
+            LAST.set(Some(panic));
+        } else {
+            *elsewhere() = Some(panic);
+            report(info);
+        }
     }));
+}
+
+fn elsewhere() -> MutexGuard<'static, Option<RemotePanic>> {
+    LAST_ELSEWHERE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The error for a panic that was caught with this payload.
 pub(crate) fn error_of(payload: &(dyn Any + Send)) -> TaskError {
+    let text = message(payload);
     // What was kept is of another panic if the task caught that one, and this one was resumed.
-    let kept = LAST
-        .take()
-        .filter(|kept| kept.message == message(payload))
-        .unwrap_or_else(|| RemotePanic::new(message(payload), None, None));
-    TaskError::Panicked(kept)
+    let same = |kept: &RemotePanic| kept.message == text;
+    let kept = LAST.take().filter(same);
+    let kept = kept.or_else(|| elsewhere().take_if(|kept| same(kept)));
+    TaskError::Panicked(kept.unwrap_or_else(|| RemotePanic::new(text.clone(), None, None)))
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {

@@ -55,7 +55,7 @@ impl<T: Message> QueueBuilder<T> {
     /// Makes the queue, empty.
     ///
     /// # Errors
-    /// [`QueueError::is_invalid_capacity`] if a capacity is 0 or more than 2^31 messages or 16 GiB; [`QueueError::is_out_of_memory`]; or a failure of the system.
+    /// [`QueueError::is_invalid_capacity`] if a capacity is 0 or more than 2^31 messages or what the error says, just below 16 GiB; [`QueueError::is_out_of_memory`]; or a failure of the system.
     pub fn build(self) -> Result<Queue<T>, QueueError> {
         let bytes = self.bytes.unwrap_or_else(|| self.default_bytes());
         let invalid = || QueueError::capacity(self.items, bytes);

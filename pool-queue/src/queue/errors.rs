@@ -248,7 +248,11 @@ pub struct QueueError(Kind);
 enum Kind {
     #[error(transparent)]
     Memory(#[from] ShmError),
-    #[error("a queue of {items} messages and {bytes} bytes cannot be made; from 1 to {} messages, and from 1 byte to {} GiB, are possible", Shape::MAX, LARGEST >> 30)]
+    #[error(
+        "a queue of {items} messages and {bytes} bytes cannot be made; from 1 to {} messages, and from 1 to {} bytes, are possible",
+        Shape::MAX,
+        LARGEST
+    )]
     Capacity { items: usize, bytes: usize },
     #[error("the segment {id} holds no queue; the handle is of something else")]
     NoQueue { id: SegmentId },
