@@ -1,7 +1,9 @@
 //! The wire format: postcard, appended to memory that is used again and again.
 
+use pool_shm::transfer;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// Appends the encoded `value` to `bytes`. After an error they hold a part of it.
 pub(crate) fn append<T: Serialize + ?Sized>(
@@ -9,6 +11,14 @@ pub(crate) fn append<T: Serialize + ?Sized>(
     bytes: &mut Vec<u8>,
 ) -> postcard::Result<()> {
     postcard::serialize_with_flavor(value, Append(bytes))
+}
+
+/// Reads a value, or says why it cannot be read.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    transfer::take_failure(); // of something else
+    // postcard's errors hold no text of their own.
+    postcard::from_bytes(bytes)
+        .map_err(|error| transfer::take_failure().unwrap_or_else(|| error.to_string()))
 }
 
 /// Appends whole runs of bytes, where postcard's own flavour for growing memory goes byte by byte.

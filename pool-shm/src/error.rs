@@ -116,6 +116,7 @@ impl ShmError {
             text = format!("{text}: {error}");
             source = error.source();
         }
+        crate::transfer::note_failure(&text);
         E::custom(text)
     }
 }

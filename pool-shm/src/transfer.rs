@@ -129,7 +129,34 @@ pub(crate) fn collect(file: &Arc<SegmentFile>) {
     });
 }
 
+/// Why the last deserialising of a handle by this thread failed, if that was
+/// not asked for yet.
+///
+/// Compact formats, postcard among them, keep no text in their errors: whoever
+/// decodes a message asks here for the cause.
+///
+/// ```
+/// use pool_shm::{transfer, Segment};
+///
+/// let segment = Segment::create(100)?;
+/// let bytes = postcard::to_allocvec(&segment)?;
+/// drop(segment);
+/// assert!(postcard::from_bytes::<Segment>(&bytes).is_err());
+/// assert!(transfer::take_failure().is_some_and(|cause| cause.contains("gone")));
+/// assert_eq!(transfer::take_failure(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn take_failure() -> Option<String> {
+    FAILURE.take()
+}
+
+/// Keeps the cause of a failure for [`take_failure`].
+pub(crate) fn note_failure(text: &str) {
+    FAILURE.set(Some(text.to_owned()));
+}
+
 thread_local! {
+    static FAILURE: RefCell<Option<String>> = const { RefCell::new(None) };
     /// The collections under way in this thread, innermost last.
     static OPEN: RefCell<Vec<Exports>> = const { RefCell::new(Vec::new()) };
 }

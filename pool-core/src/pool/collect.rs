@@ -4,6 +4,7 @@ use pool_shm::transfer;
 
 use super::book::{Book, Gathered, JobBook, Outcome, TaskBook};
 use crate::atomic::Ordering;
+use crate::codec;
 use crate::dispatch::control::Control;
 use crate::dispatch::record::{self, Record, Target};
 use crate::error::TaskError;
@@ -185,7 +186,5 @@ pub(crate) fn no_result() -> TaskError {
 pub(crate) fn decode_result<R: crate::task::Sendable>(
     item: Result<&[u8], TaskError>,
 ) -> Result<R, TaskError> {
-    postcard::from_bytes(item?).map_err(|error| TaskError::DecodeResult {
-        message: error.to_string(),
-    })
+    codec::read(item?).map_err(|message| TaskError::DecodeResult { message })
 }

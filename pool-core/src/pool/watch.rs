@@ -22,6 +22,8 @@ use crate::worker::Worker;
 
 /// A pool that cannot start a worker in so many tries gives up.
 const TRIES: u32 = 3;
+/// One that has had all its workers: somebody who kills workers may hit some before they are ready.
+const TRIES_LATER: u32 = 30;
 /// How long workers without a task get to leave.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -48,6 +50,7 @@ pub(crate) struct Watcher {
     processes: Vec<Option<Process>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     failed_starts: u32,
+    been_ready: bool,
 }
 
 impl Watcher {
@@ -73,6 +76,7 @@ impl Watcher {
             processes,
             threads: Vec::new(),
             failed_starts: 0,
+            been_ready: false,
         }
     }
 
@@ -158,6 +162,7 @@ impl Watcher {
             if word == status::READY {
                 place.ready = true;
                 self.failed_starts = 0;
+                self.been_ready = true;
             } else if word == status::INITIALIZER_FAILED && book.failure.is_none() {
                 book.drain(&self.core.control, slot);
                 let unsaid = || TaskError::Initializer {
@@ -328,11 +333,19 @@ impl Watcher {
     /// A worker has ended: settles its account, and gives up if too many have ended before they were ready.
     fn bury(&mut self, slot: usize) {
         if let Some(failure) = self.settle(slot) {
-            self.failed_starts += 1;
-            if self.failed_starts >= TRIES {
-                self.fail(failure);
-            }
+            self.note_failed_start(failure);
         }
+    }
+
+    fn note_failed_start(&mut self, failure: Failure) {
+        self.failed_starts += 1;
+        if self.failed_starts >= self.tries() {
+            self.fail(failure);
+        }
+    }
+
+    fn tries(&self) -> u32 {
+        if self.been_ready { TRIES_LATER } else { TRIES }
     }
 
     /// Takes the exit of a worker that has ended and settles its account; the failure that it is if it never was ready.
@@ -359,7 +372,7 @@ impl Watcher {
                 worker: slot,
                 pid,
                 exit,
-                attempts: TRIES,
+                attempts: self.tries(),
             });
             return Failure::Initializer {
                 worker: slot,
@@ -368,7 +381,8 @@ impl Watcher {
         }
         let hint = "can the program be executed again (/proc mounted, not run through a loader or wrapper)?";
         let what = format!(
-            "worker {slot} (pid {pid}) ended with {exit} before it was ready, the {TRIES}rd in a row: {hint}"
+            "worker {slot} (pid {pid}) ended with {exit} before it was ready, as did {} before it: {hint}",
+            self.tries() - 1
         );
         Failure::Start { what }
     }
@@ -391,10 +405,7 @@ impl Watcher {
         let failures: Vec<Failure> = slots.iter().filter_map(|slot| self.settle(*slot)).collect();
         // One cause, however many it took along.
         if let Some(failure) = failures.into_iter().next() {
-            self.failed_starts += 1;
-            if self.failed_starts >= TRIES {
-                self.fail(failure);
-            }
+            self.note_failed_start(failure);
         }
         slots
     }

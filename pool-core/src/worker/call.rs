@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::outbox::{Link, Outbox};
 use super::panic::error_of;
 use crate::atomic::Ordering;
+use crate::codec;
 use crate::dispatch::record::Target;
 use crate::dispatch::tasks::{INLINE_BYTES, TaskEntry};
 use crate::error::TaskError;
@@ -225,9 +226,7 @@ pub(crate) fn argument<A: DeserializeOwned>(
 
 /// Decodes an argument.
 pub(crate) fn decode<A: DeserializeOwned>(bytes: &[u8]) -> Result<A, TaskError> {
-    postcard::from_bytes(bytes).map_err(|error| TaskError::DecodeArgument {
-        message: error.to_string(),
-    })
+    codec::read(bytes).map_err(|message| TaskError::DecodeArgument { message })
 }
 
 /// The bytes of argument `item`: all of them for a single one; otherwise `items` offsets (u32, little endian) come first.

@@ -3,8 +3,10 @@
 use std::os::fd::AsFd;
 
 use ndarray::{Array2, Axis, Ix1, Ix2, ShapeBuilder};
-use pool_core::{Pool, StartMethod};
+use pool_core::{Pool, StartMethod, TaskError};
 use pool_shm::{ArrayHandle, Block, BlockMut, FrozenArray, Segment, SharedArray, transfer};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::common::{Board, Leftovers, METHODS};
 
@@ -325,6 +327,41 @@ fn an_array_whose_sender_is_gone_is_a_clear_error() {
     assert!(pool.apply(decode, bytes).unwrap());
     let handle = Segment::create(1).unwrap().handle();
     assert!(Segment::attach(&handle).unwrap_err().is_gone());
+    drop(pool);
+    guard.assert_none();
+}
+
+/// Written as bytes that are there already, read as an array.
+struct Late(Vec<u8>);
+
+impl Serialize for Late {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0
+            .iter()
+            .try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Late {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        FrozenArray::<u32, Ix1>::deserialize(deserializer)?;
+        Ok(Late(Vec::new()))
+    }
+}
+
+#[test]
+fn an_argument_that_cannot_be_attached_says_why() {
+    let guard = Leftovers::watch();
+    let pool = Pool::new(1).unwrap();
+    let bytes = postcard::to_stdvec(&make(5)).unwrap();
+    let error = pool.apply(|late: Late| late.0.len(), Late(bytes));
+    let Some((_, TaskError::DecodeArgument { message })) = error.as_ref().unwrap_err().task()
+    else {
+        panic!("{error:?}");
+    };
+    assert!(message.contains("gone"), "{message}");
     drop(pool);
     guard.assert_none();
 }
