@@ -10,6 +10,7 @@ pub mod picture;
 pub mod process;
 pub mod progress;
 pub mod replace;
+mod riff;
 pub mod spectrum;
 mod sys;
 pub mod table;

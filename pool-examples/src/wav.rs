@@ -1,12 +1,14 @@
 //! Recordings: WAV files read into numbers, and one that is made.
 
 use std::f64::consts::TAU;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use hound::{SampleFormat, WavReader};
 
 use crate::failure::Failure;
+use crate::riff::{Format, Head};
 
 /// A recording, mixed to one channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +22,8 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Reads a WAV file: PCM of 8, 16, 24 or 32 bits or floats of 32, any number of channels.
+    /// Reads a WAV file: PCM of 8, 16, 24 or 32 bits or floats of 32 or 64, any number of channels. Of a file that was streamed, whose
+    /// header does not know the length, everything is read.
     ///
     /// # Errors
     ///
@@ -28,38 +31,26 @@ impl Recording {
     /// in another way.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let name = path.display();
-        let file = fs::metadata(path)
-            .map_err(|error| Failure::input(format!("cannot read {name}: {error}")))?;
-        if file.is_dir() {
+        let found = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
+        if found.is_dir() {
             return Err(Failure::input(format!(
                 "cannot read {name}: it is a directory"
             )));
         }
-        if file.is_file() && file.len() == 0 {
+        let mut file = File::open(path)
+            .map(BufReader::new)
+            .map_err(|error| cannot_read(path, &error))?;
+        let mut head = Head::read(&mut file).map_err(|error| cannot_read(path, &error))?;
+        if head.bytes.is_empty() {
             return Err(Failure::input(format!("{name} is empty (0 bytes)")));
         }
-        let reader = WavReader::open(path).map_err(|error| explain(path, &error))?;
-        let spec = reader.spec();
-        if spec.sample_rate == 0 {
-            return Err(Failure::input(format!(
-                "{name} says that it has 0 samples in a second"
-            )));
-        }
-        let samples = interleaved(reader).map_err(|error| explain(path, &error))?;
-        if let Some(at) = samples.iter().position(|sample| !sample.is_finite()) {
-            return Err(Failure::input(format!(
-                "{name}: sample {at} is not a finite number"
-            )));
-        }
-        let samples = mix(&samples, usize::from(spec.channels));
-        if samples.is_empty() {
-            return Err(Failure::input(format!("{name} holds no samples")));
-        }
-        Ok(Self {
-            samples,
-            rate: spec.sample_rate,
-            description: describe(spec),
-        })
+        let encoded = match head.format.filter(|format| format.is_double()) {
+            Some(format) => {
+                doubles(&head, format, file).map_err(|error| cannot_read(path, &error))?
+            }
+            None => decoded(&mut head, file).map_err(|error| explain(path, &error))?,
+        };
+        encoded.checked(path)
     }
 
     /// Four seconds of three tones at 16 kHz: one that rises from 100 Hz to 7 kHz, one that wavers about 2 kHz, and a click every half second.
@@ -91,22 +82,93 @@ fn chirp_at(t: f64, seconds: f64) -> f64 {
     0.5 * rising.sin() + 0.05 * wavering.sin() + 0.4 * click
 }
 
-/// All samples as they stand in the file, channel by channel, scaled to full scale 1.
-fn interleaved(mut reader: WavReader<impl std::io::Read>) -> Result<Vec<f64>, hound::Error> {
+/// Samples as they stand in a file, channel by channel, scaled to full scale 1.
+struct Encoded {
+    samples: Vec<f64>,
+    channels: u16,
+    rate: u32,
+    description: String,
+}
+
+impl Encoded {
+    /// Mixes them, if they are a recording.
+    fn checked(self, path: &Path) -> Result<Recording, Failure> {
+        let name = path.display();
+        if self.rate == 0 {
+            return Err(Failure::input(format!(
+                "{name} says that it has 0 samples in a second"
+            )));
+        }
+        if let Some(at) = self.samples.iter().position(|sample| !sample.is_finite()) {
+            return Err(Failure::input(format!(
+                "{name}: sample {at} is not a finite number"
+            )));
+        }
+        let samples = mix(&self.samples, usize::from(self.channels));
+        if samples.is_empty() {
+            return Err(Failure::input(format!("{name} holds no samples")));
+        }
+        Ok(Recording {
+            samples,
+            rate: self.rate,
+            description: self.description,
+        })
+    }
+}
+
+/// What `hound` reads: everything but floats of 64 bits. A length that was not known becomes that of the file.
+fn decoded(head: &mut Head, mut file: impl Read) -> Result<Encoded, hound::Error> {
+    let mut streamed = Vec::new();
+    if head.is_streamed() {
+        file.read_to_end(&mut streamed)?;
+        head.set_length(streamed.len());
+    }
+    let mut reader = WavReader::new(head.bytes.as_slice().chain(&streamed[..]).chain(file))?;
     let spec = reader.spec();
-    match spec.sample_format {
+    let samples = match spec.sample_format {
         SampleFormat::Float => reader
             .samples::<f32>()
             .map(|sample| Ok(f64::from(sample?)))
-            .collect(),
+            .collect::<Result<_, hound::Error>>()?,
         SampleFormat::Int => {
             let full_scale = f64::from(1_u32 << (spec.bits_per_sample - 1));
             reader
                 .samples::<i32>()
                 .map(|sample| Ok(f64::from(sample?) / full_scale))
-                .collect()
+                .collect::<Result<_, hound::Error>>()?
         }
+    };
+    let kind = match spec.sample_format {
+        SampleFormat::Float => "float",
+        SampleFormat::Int => "PCM",
+    };
+    Ok(Encoded {
+        samples,
+        channels: spec.channels,
+        rate: spec.sample_rate,
+        description: describe(spec.sample_rate, spec.bits_per_sample, kind, spec.channels),
+    })
+}
+
+/// Floats of 64 bits, up to the end of the file if their length is not known.
+fn doubles(head: &Head, format: Format, file: impl Read) -> io::Result<Encoded> {
+    let length = head.length.filter(|_| !head.is_streamed()).map(u64::from);
+    let mut bytes = Vec::new();
+    file.take(length.unwrap_or(u64::MAX))
+        .read_to_end(&mut bytes)?;
+    if length.is_some_and(|length| (bytes.len() as u64) < length) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    let (samples, _) = bytes.as_chunks();
+    Ok(Encoded {
+        samples: samples
+            .iter()
+            .map(|bytes| f64::from_le_bytes(*bytes))
+            .collect(),
+        channels: format.channels,
+        rate: format.rate,
+        description: describe(format.rate, 64, "float", format.channels),
+    })
 }
 
 fn mix(samples: &[f64], channels: usize) -> Vec<f64> {
@@ -114,34 +176,33 @@ fn mix(samples: &[f64], channels: usize) -> Vec<f64> {
     samples.chunks_exact(channels.max(1)).map(mean).collect()
 }
 
-fn describe(spec: hound::WavSpec) -> String {
-    let kind = match spec.sample_format {
-        SampleFormat::Float => "float",
-        SampleFormat::Int => "PCM",
-    };
-    let channels = match spec.channels {
+fn describe(rate: u32, bits: u16, kind: &str, channels: u16) -> String {
+    let channels = match channels {
         1 => "mono".to_owned(),
         2 => "stereo".to_owned(),
         more => format!("{more} channels"),
     };
-    format!(
-        "{} Hz, {}-bit {kind}, {channels}",
-        spec.sample_rate, spec.bits_per_sample
-    )
+    format!("{rate} Hz, {bits}-bit {kind}, {channels}")
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    let name = path.display();
+    // The end of the file is an error without a code of the system.
+    Failure::input(if error.raw_os_error().is_none() {
+        format!("{name} is truncated: it ends before the data that its header announces")
+    } else {
+        format!("cannot read {name}: {error}")
+    })
 }
 
 fn explain(path: &Path, error: &hound::Error) -> Failure {
     let name = path.display();
     Failure::input(match error {
-        // hound tells the end of the file by an error of its own kind, without a code of the system.
-        hound::Error::IoError(error) if error.raw_os_error().is_none() => {
-            format!("{name} is truncated: it ends before the data that its header announces")
-        }
-        hound::Error::IoError(error) => format!("cannot read {name}: {error}"),
+        hound::Error::IoError(error) => return cannot_read(path, error),
         hound::Error::FormatError(what) => format!("{name} is no valid WAV file: {what}"),
         hound::Error::Unsupported | hound::Error::InvalidSampleFormat | hound::Error::TooWide => {
             format!(
-                "{name} is encoded in a way that is not supported; PCM of 8, 16, 24 or 32 bits and floats of 32 bits are"
+                "{name} is encoded in a way that is not supported; PCM of 8, 16, 24 or 32 bits and floats of 32 or 64 bits are"
             )
         }
         hound::Error::UnfinishedSample => {

@@ -27,7 +27,7 @@ const FRAMES: usize = 64;
 #[derive(Debug, Parser)]
 #[command(version, allow_missing_positional = true)]
 struct Args {
-    /// A WAV file: PCM of 8 to 32 bits or floats of 32, any number of channels; without it, a chirp is made
+    /// A WAV file: PCM of 8 to 32 bits or floats of 32 or 64, any number of channels; without it, a chirp is made
     input: Option<PathBuf>,
     /// The picture to write: a name that ends in .png
     #[arg(value_parser = PathBufValueParser::new().try_map(picture_name))]

@@ -220,6 +220,7 @@ fn input_that_is_no_recording_is_one_clear_line() {
             "it is a directory",
         ),
         (write("empty.wav", b""), "is empty (0 bytes)"),
+        ("/dev/null".to_owned(), "is empty (0 bytes)"),
         (
             write(
                 "text.wav",
@@ -250,6 +251,65 @@ fn input_that_is_no_recording_is_one_clear_line() {
             "{words}: no picture is begun"
         );
     }
+}
+
+/// The bytes of a recording of 64-bit floats: the tone, whose header says that it has `length` bytes.
+fn doubles(length: Option<u32>) -> Vec<u8> {
+    let tone = |i: u32| 0.5 * (TAU * 1000.0 * f64::from(i) / 8000.0).sin();
+    let samples: Vec<u8> = (0..4000).flat_map(|i| tone(i).to_le_bytes()).collect();
+    let length = length.unwrap_or(samples.len() as u32);
+    let mut bytes = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0".to_vec();
+    // Float, one channel, 8000 in a second, 64000 bytes in a second, 8 bytes, 64 bits.
+    bytes.extend(
+        [3, 1, 8000, 0, 64_000, 0, 8, 64]
+            .map(u16::to_le_bytes)
+            .concat(),
+    );
+    bytes.extend(b"data");
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(samples);
+    bytes
+}
+
+#[test]
+fn doubles_are_read() {
+    let (folder, _, picture) = with_tone();
+    let path = folder.path().join("doubles.wav");
+    let path = path.to_str().unwrap();
+    for length in [None, Some(u32::MAX)] {
+        fs::write(path, doubles(length)).unwrap();
+        let output = succeed(PROGRAM, &[path, &picture, "--fft-size", "256"]);
+        assert!(
+            output.starts_with("8000 Hz, 64-bit float, mono, 0.500 s\n"),
+            "{output}"
+        );
+        assert!(
+            output.contains("\nloudest: -6.0 dB at 1000.0 Hz, "),
+            "{output}"
+        );
+    }
+    fs::write(path, doubles(Some(33_000))).unwrap();
+    assert!(refuse(PROGRAM, &[path, &picture]).contains("is truncated"));
+}
+
+#[test]
+fn of_a_streamed_recording_everything_is_read() {
+    let (folder, tone, picture) = with_tone();
+    let mut bytes = fs::read(&tone).unwrap();
+    let data = bytes.windows(4).position(|name| name == b"data").unwrap();
+    bytes[data + 4..data + 8].fill(0xff);
+    // The writer was interrupted in the middle of a sample.
+    bytes.push(1);
+    let path = folder.path().join("streamed.wav");
+    fs::write(&path, bytes).unwrap();
+    let output = succeed(
+        PROGRAM,
+        &[path.to_str().unwrap(), &picture, "--fft-size", "256"],
+    );
+    assert!(
+        output.starts_with("8000 Hz, 16-bit PCM, mono, 0.500 s\n"),
+        "{output}"
+    );
 }
 
 #[test]
