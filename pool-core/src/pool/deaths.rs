@@ -58,6 +58,7 @@ impl Core {
             .slot(slot)
             .status
             .store(status::VACANT, Ordering::Relaxed);
+        self.control.slot(slot).pid.store(0, Ordering::Relaxed);
         let place = &mut book.places[slot];
         place.pending.clear();
         (place.target, place.alive, place.ready, place.corrupt) = (None, false, false, false);

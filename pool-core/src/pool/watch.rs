@@ -289,8 +289,26 @@ impl Watcher {
         }
         self.failed_starts += 1;
         let lost = self.lose_server();
+        for (slot, _) in workers.iter() {
+            self.bury_untold(*slot);
+        }
         workers.extend(self.next_lives(lost));
         self.fork(workers)
+    }
+
+    /// The server may have forked a worker for this slot before it ended without an answer. That worker ends with it, but may have
+    /// claimed something by then.
+    fn bury_untold(&self, slot: usize) {
+        let pid = self.core.control.slot(slot).pid.swap(0, Ordering::AcqRel);
+        if pid == 0 {
+            return;
+        }
+        // Its end is on the way; bounded, because by now the number may be somebody else's.
+        if let Ok(pidfd) = sys::pidfd_open(pid) {
+            let _ = sys::poll_readable(&[pidfd.as_fd()], Some(GRACE));
+        }
+        self.core
+            .bury(&mut self.core.book(), slot, WorkerExit::Unknown);
     }
 
     fn start_threads(&mut self) {
