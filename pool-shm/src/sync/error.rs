@@ -11,10 +11,14 @@ use std::fmt;
 /// use pool_shm::sync::{LockError, Mutex};
 ///
 /// let total = Mutex::new(5_u64)?;
-/// let guard = total.lock().or_else(LockError::recover)?; // a half-done sum is no harm here
+/// // A half-done sum is no harm here.
+/// let guard = total.lock().or_else(LockError::recover).expect("locks of one's own can be had");
 /// assert_eq!(*guard, 5);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # drop(guard);
+/// # Ok::<(), pool_shm::ShmError>(())
 /// ```
+///
+/// It holds the guard, so it cannot outlive the lock: `?` into a `Box<dyn Error>` does not compile. Decide on the spot.
 #[non_exhaustive]
 pub enum LockError<G> {
     /// The last holder died with the lock in its hand, or the guard was forgotten and its thread ended. This is reported once; the lock is yours.

@@ -38,10 +38,10 @@ const SLICE: Duration = Duration::from_secs(1);
 /// let segment = Segment::create(4096)?;
 /// let mutex = RawMutex::init(&segment, 0)?;
 /// let again = RawMutex::attach(&segment, 0)?; // normally in another process
-/// let guard = mutex.lock()?;
+/// let guard = mutex.lock().expect("no holder has died");
 /// assert!(std::thread::scope(|s| s.spawn(|| again.try_lock().is_err()).join().unwrap()));
 /// drop(guard);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # Ok::<(), pool_shm::ShmError>(())
 /// ```
 #[derive(Debug)]
 pub struct RawMutex {
