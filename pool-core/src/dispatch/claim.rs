@@ -181,6 +181,7 @@ impl<'a> ClaimTable<'a> {
     }
 
     /// Pool: `item` is going to be begun again, after `attempts` times.
+    #[cfg(not(loom))]
     pub(crate) fn note_repeated(&self, item: u32, attempts: u32) {
         let mine = |word: &&AtomicU64| unpack(word.load(Ordering::Relaxed)).0 == item + 1;
         let free = |word: &&AtomicU64| word.load(Ordering::Relaxed) == 0;
@@ -194,6 +195,7 @@ impl<'a> ClaimTable<'a> {
     }
 
     /// Worker: how often `item` was begun before.
+    #[cfg(not(loom))]
     pub(crate) fn attempts(&self, item: u32) -> u32 {
         if self.words.repeated[0].load(Ordering::Relaxed) == 0 {
             return 0; // the usual case: no item is repeated
