@@ -28,6 +28,9 @@ mod current;
 mod dispatch;
 #[cfg(not(loom))]
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(loom))]
 mod identity;
 #[cfg(not(loom))]
