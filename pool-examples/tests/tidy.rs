@@ -1,5 +1,7 @@
 //! The rules of the house, checked on the workspace as it is. Each rule is a function of its own with tests that show it can fail.
 
+#[path = "tidy/features.rs"]
+mod features;
 #[path = "tidy/house.rs"]
 mod house;
 #[path = "tidy/rules.rs"]
@@ -155,6 +157,14 @@ fn the_commands_of_the_readme_are_checked() {
     report(house::commands_are_checked(
         &read("README.md"),
         &read(".ci/run"),
+    ));
+}
+
+#[test]
+fn features_are_shown_by_tests() {
+    report(features::features_are_shown(
+        &read("docs/features.md"),
+        &sources(),
     ));
 }
 
