@@ -207,6 +207,20 @@ pub(crate) enum PoolErrorKind {
     ForeignTask { task: &'static str },
     #[error("a worker cannot make a pool before it is ready: its initializer has to return first")]
     NotEntered,
+    #[error(
+        "a process cannot be copied beside other threads: it has {} ({}), and a lock that one of them holds would stay locked in the copy for ever; fork before threads are started, also before another pool is made, or use the start method `forkserver`",
+        threads.len(),
+        threads.join(", ")
+    )]
+    Threads { threads: Vec<String> },
+    #[error(
+        "this process is a copy of the one that made the pool, and cannot use it: make another one here"
+    )]
+    Copied,
+    #[error(
+        "this would be {depth} deep (pools and processes made inside of each other), more than the limit of {limit}: does a task make a pool that runs the same task? `max_depth` of the builder sets the limit"
+    )]
+    TooDeep { depth: u32, limit: u32 },
     #[error("{what} takes {bytes} bytes, more than there is room for: run the call in parts")]
     TooLarge { what: &'static str, bytes: usize },
     #[error(transparent)]
@@ -231,7 +245,15 @@ impl PoolError {
 
     /// Processes could not be started.
     pub fn is_start(&self) -> bool {
-        matches!(*self.kind, PoolErrorKind::Start { .. })
+        matches!(
+            *self.kind,
+            PoolErrorKind::Start { .. } | PoolErrorKind::Threads { .. }
+        )
+    }
+
+    /// Pools or processes are nested deeper than allowed ([`crate::PoolBuilder::max_depth`]).
+    pub fn is_too_deep(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::TooDeep { .. })
     }
 
     /// The initializer failed, panicked, or its worker died in it.

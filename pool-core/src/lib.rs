@@ -37,9 +37,13 @@ mod identity;
 mod index;
 mod inject;
 #[cfg(not(loom))]
+mod nest;
+#[cfg(not(loom))]
 mod plain;
 #[cfg(not(loom))]
 mod pool;
+#[cfg(not(loom))]
+mod process;
 #[cfg(not(loom))]
 mod start;
 #[cfg(not(loom))]
@@ -57,6 +61,7 @@ pub use {
         AsCompleted, Imap, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo, WorkerState,
         as_completed, wait_all, wait_any,
     },
+    process::{Process, ProcessBuilder, ProcessError},
     start::{StartMethod, init},
     task::{BlockTask, Sendable, Stateful, Stateless, Task},
 };

@@ -16,8 +16,9 @@ use crate::atomic::Ordering;
 use crate::dispatch::control::{Control, status};
 use crate::dispatch::word::MAX_SLOTS;
 use crate::error::{PoolError, PoolErrorKind};
-use crate::start::StartMethod;
+use crate::nest::Nest;
 use crate::start::boot::{Place, Setup, Ties};
+use crate::start::{StartMethod, environment};
 use crate::task::Sendable;
 use crate::worker::Initializer;
 use crate::{start, sys};
@@ -62,6 +63,7 @@ pub struct PoolBuilder<S = ()> {
     threads: Option<usize>,
     name: String,
     seed: u64,
+    max_depth: Option<u32>,
     initializer: Option<Prepared>,
     state: PhantomData<fn() -> S>,
 }
@@ -83,6 +85,7 @@ impl PoolBuilder {
             threads: None,
             name: "pool".to_owned(),
             seed: 0,
+            max_depth: None,
             initializer: None,
             state: PhantomData,
         }
@@ -90,7 +93,8 @@ impl PoolBuilder {
 }
 
 impl<S: 'static> PoolBuilder<S> {
-    /// Number of workers, 1 to 1000. Default: the processors that this program may use, by affinity and cgroup quota.
+    /// Number of workers, 1 to 1000. Default: the processors that this program may use, by affinity and cgroup quota;
+    /// inside of a task its share of them, see [`PoolBuilder::max_depth`].
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
@@ -127,6 +131,25 @@ impl<S: 'static> PoolBuilder<S> {
     /// Where the random streams of tasks begin, see [`crate::Current::seed`]. Default: 0.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// How deep pools may be nested, this one included: a pool of the program has depth 1, one that its tasks make has 2, and so on. A pool
+    /// that is deeper is an error ([`PoolError::is_too_deep`]). Default: 8, or what the pool outside of this one was given.
+    ///
+    /// The processors are shared: each worker counts on those of the program divided by the workers of its pool, at least one, for
+    /// [`PoolBuilder::workers`] and [`PoolBuilder::threads_per_worker`].
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::builder().workers(1).max_depth(1).build()?;
+    /// let error = pool.apply(|()| Pool::new(1).map(drop).unwrap_err().to_string(), ())?;
+    /// assert!(error.contains("2 deep"));
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn max_depth(mut self, depth: u32) -> Self {
+        self.max_depth = Some(depth);
         self
     }
 
@@ -178,6 +201,7 @@ impl<S: 'static> PoolBuilder<S> {
             threads,
             name,
             seed,
+            max_depth,
             ..
         } = self;
         PoolBuilder {
@@ -187,6 +211,7 @@ impl<S: 'static> PoolBuilder<S> {
             threads,
             name,
             seed,
+            max_depth,
             initializer,
             state: PhantomData,
         }
@@ -203,9 +228,10 @@ impl<S: 'static> PoolBuilder<S> {
             return Err(PoolErrorKind::NotEntered.into());
         }
         let workers = self.worker_count()?;
+        let nest = Nest::here().below(self.max_depth, workers)?;
         let env = self.environment(workers)?;
         let mut kept: Vec<Box<dyn Kept>> = Vec::new();
-        let setup = self.setup(&mut kept)?;
+        let setup = self.setup(nest, &mut kept)?;
         let control = Control::create(workers).map_err(PoolErrorKind::Memory)?;
         control
             .orders()
@@ -246,7 +272,7 @@ impl<S: 'static> PoolBuilder<S> {
     fn worker_count(&self) -> Result<usize, PoolError> {
         let workers = self
             .workers
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+            .unwrap_or_else(|| Nest::here().processors().min(MAX_WORKERS));
         if (1..=MAX_WORKERS).contains(&workers) {
             return Ok(workers);
         }
@@ -271,18 +297,8 @@ impl<S: 'static> PoolBuilder<S> {
             }
             .into());
         }
-        if let Some((name, _)) = self.env.iter().find(|(name, value)| {
-            name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
-        }) {
-            let accepted = "a variable's name is not empty and holds no `=`, and neither name nor value holds a NUL".to_owned();
-            return Err(PoolErrorKind::Option {
-                option: "env",
-                value: format!("`{name}`"),
-                accepted,
-            }
-            .into());
-        }
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        environment::check(&self.env)?;
+        let cores = Nest::here().processors();
         let threads = self.threads.unwrap_or((cores / workers).max(1)).to_string();
         let unset = THREAD_VARIABLES
             .iter()
@@ -291,11 +307,12 @@ impl<S: 'static> PoolBuilder<S> {
         Ok(capped.chain(self.env.iter().cloned()).collect())
     }
 
-    fn setup(&mut self, kept: &mut Vec<Box<dyn Kept>>) -> Result<Setup, PoolError> {
+    fn setup(&mut self, nest: Nest, kept: &mut Vec<Box<dyn Kept>>) -> Result<Setup, PoolError> {
         let mut setup = Setup {
             initializer: None,
             seed: self.seed,
             name: self.name.clone(),
+            nest,
         };
         if let Some(prepared) = self.initializer.take() {
             let descriptor = prepared.descriptor.ok_or(PoolErrorKind::ForeignTask {

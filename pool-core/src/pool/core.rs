@@ -12,7 +12,7 @@ use super::courier::Courier;
 use crate::atomic::{Ordering, fence};
 use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
-use crate::sys;
+use crate::{start, sys};
 
 /// How often a waiting caller looks before it lets other threads run.
 const PAUSES: u32 = 30;
@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub(super) courier: Courier,
     /// No call may begin any more.
     pub(super) closed: AtomicBool,
+    /// Of which process this is: copies of it must not use what it shares with its workers.
+    copies: u32,
 }
 
 impl Core {
@@ -40,12 +42,18 @@ impl Core {
             kick,
             courier: Courier::default(),
             closed: AtomicBool::new(false),
+            copies: start::copies(),
         }
     }
 
     /// The book. No code of users runs while it is locked, so a poisoned lock has a sound book behind it.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is the process that made the pool, and no copy of it.
+    pub(super) fn is_ours(&self) -> bool {
+        self.copies == start::copies()
     }
 
     /// Makes the watcher look.

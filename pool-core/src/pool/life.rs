@@ -82,6 +82,9 @@ impl<S> Pool<S> {
 impl Core {
     /// Whether a call may begin.
     pub(super) fn admit(&self) -> Result<(), PoolError> {
+        if !self.is_ours() {
+            return Err(PoolErrorKind::Copied.into());
+        }
         if self.closed.load(Ordering::Acquire) {
             return Err(PoolErrorKind::Closed.into());
         }

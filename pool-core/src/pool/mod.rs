@@ -325,6 +325,11 @@ impl<S: 'static> Pool<S> {
 impl<S> Drop for Pool<S> {
     /// Ends the workers: those without a task leave, the others are killed. Returns when they are gone.
     fn drop(&mut self) {
+        if !self.core.is_ours() {
+            // A copy of the process that made the pool: there is no watcher here.
+            std::mem::forget(self.watcher.take());
+            return;
+        }
         self.closing.store(true, Ordering::Release);
         self.core.kick();
         if let Some(watcher) = self.watcher.take() {

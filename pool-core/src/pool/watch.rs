@@ -323,6 +323,7 @@ impl Watcher {
             let thread = std::thread::Builder::new()
                 .name(format!("{}-{slot}", self.setup.name))
                 .spawn(move || {
+                    setup.nest.enter_thread();
                     let argument = setup
                         .initializer
                         .as_ref()

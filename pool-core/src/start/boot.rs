@@ -10,15 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use super::fork_server;
 use crate::dispatch::control::{Control, Layout};
+use crate::nest::Nest;
 use crate::sys;
 use crate::worker::{self, Worker};
 
 /// Carries the process id of the pool's process.
 pub(crate) const VARIABLE: &str = "POOL_CORE_WORKER_OF";
+/// The same for a single process.
+pub(crate) const PROCESS_VARIABLE: &str = "POOL_CORE_PROCESS_OF";
 /// Changes with every change of [`Boot`].
 const VERSION: u32 = 1;
 /// The message is small; what is large travels in the control segment.
-const LIMIT: usize = 64 << 10;
+pub(crate) const LIMIT: usize = 64 << 10;
 
 /// What a started process is told. Three descriptors come with it: control segment, life-line, kick.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) initializer: Option<(u64, Place)>,
     pub(crate) seed: u64,
     pub(crate) name: String,
+    /// Where workers run.
+    pub(crate) nest: Nest,
 }
 
 /// Where encoded bytes are.
@@ -87,17 +92,23 @@ pub(crate) fn launch(
             ties.kick.as_fd(),
         ],
     )?;
+    let child = program(theirs, env)
+        .env(VARIABLE, std::process::id().to_string())
+        .spawn()?;
+    Ok((child, ours))
+}
+
+/// This program once more, which takes its message from `socket`.
+pub(crate) fn program(socket: OwnedFd, env: &[(String, String)]) -> Command {
     let mut arguments = std::env::args_os();
     let mut command = Command::new(sys::SELF_EXE);
     // Without `pre_exec` and the like std uses posix_spawn, whose cost does not grow with this process's memory.
     command
         .arg0(arguments.next().unwrap_or_default())
         .args(arguments)
-        .stdin(Stdio::from(theirs));
+        .stdin(Stdio::from(socket))
+        .envs(env.iter().map(|(name, value)| (name, value)));
     command
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .env(VARIABLE, std::process::id().to_string());
-    Ok((command.spawn()?, ours))
 }
 
 /// The started process's end: becomes what the message says, and never returns.
@@ -116,7 +127,7 @@ pub(super) fn enter(parent: u32) -> ! {
             }
         }
         Err(error) => {
-            refuse(parent, &error);
+            refuse(parent, VARIABLE, &error);
             sys::exit_now(FAILED)
         }
     }
@@ -130,9 +141,9 @@ pub(crate) const FAILED: i32 = 125;
     clippy::print_stderr,
     reason = "a process that cannot reach its pool has no other way to say why"
 )]
-fn refuse(parent: u32, error: &io::Error) {
+pub(crate) fn refuse(parent: u32, mark: &str, error: &io::Error) {
     eprintln!(
-        "this process was marked as a worker of process {parent} by {VARIABLE} but cannot become one: {error}"
+        "this process was marked as a child of process {parent} by {mark} but cannot become one: {error}"
     );
 }
 
@@ -171,6 +182,7 @@ pub(super) fn work(control: Control, slot: usize, generation: u32, setup: &Setup
     #[cfg(feature = "inject")]
     crate::inject::enter_life(generation);
     sys::set_name(&format!("{}-{slot}", setup.name));
+    setup.nest.enter_process();
     let Ties { lifeline, kick } = ties;
     let _line = tie(lifeline.as_fd());
     let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -195,7 +207,7 @@ pub(super) fn work(control: Control, slot: usize, generation: u32, setup: &Setup
 }
 
 /// Ties this process to the pool's. Where there is no `/proc` the signal of the parent's death has to do.
-pub(super) fn tie(lifeline: BorrowedFd<'_>) -> Option<OwnedFd> {
+pub(crate) fn tie(lifeline: BorrowedFd<'_>) -> Option<OwnedFd> {
     sys::arm_lifeline(lifeline)
         .inspect_err(|error| tracing::warn!(%error, "no life-line to the pool's process"))
         .ok()

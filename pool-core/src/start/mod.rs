@@ -4,13 +4,14 @@
 //! ([`hook`]). It gets one message by its standard input ([`boot`]) and then either works or serves as [`fork_server`].
 
 pub(crate) mod boot;
+pub(crate) mod environment;
 pub(crate) mod fork_server;
 mod hook;
 
 #[cfg(feature = "inject")]
 pub(crate) use hook::in_worker;
 pub use hook::init;
-pub(crate) use hook::is_entered;
+pub(crate) use hook::{after_fork, before_fork, copies, is_entered};
 
 /// How the workers of a pool are started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use rustix::thread::futex;
 
-use super::Usage;
+use super::{Ask, Usage};
 use crate::error::WorkerExit;
 
 fn timespec(duration: Duration) -> Timespec {
@@ -59,6 +59,51 @@ pub(crate) fn limit_hint(error: &io::Error) -> &'static str {
 /// Sends SIGKILL to the process; one that is gone already is no error.
 pub(crate) fn kill(pidfd: BorrowedFd<'_>) {
     let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+}
+
+/// Sends the signal; a process that is gone already is no error.
+pub(crate) fn ask(pidfd: BorrowedFd<'_>, what: Ask) {
+    let signal = match what {
+        Ask::Interrupt => Signal::INT,
+        Ask::Terminate => Signal::TERM,
+    };
+    let _ = rustix::process::pidfd_send_signal(pidfd, signal);
+}
+
+/// Names of the threads of this process other than the calling one.
+pub(crate) fn other_threads() -> Vec<String> {
+    /// A thread that was joined may still be on its way out of the kernel.
+    const LOOKS: u32 = 50;
+    let own = rustix::thread::gettid().as_raw_nonzero().get().to_string();
+    let look = || -> Vec<String> {
+        let threads = std::fs::read_dir("/proc/self/task").map(|entries| {
+            let others = entries
+                .flatten()
+                .filter(|entry| entry.file_name().to_str() != Some(own.as_str()));
+            let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm"));
+            others
+                .filter_map(|entry| Some(name(entry.path()).ok()?.trim_end().to_owned()))
+                .collect()
+        });
+        threads.unwrap_or_else(|error| vec![format!("unknown: /proc/self/task: {error}")])
+    };
+    let mut threads = look();
+    for _ in 0..LOOKS {
+        if threads.is_empty() {
+            break;
+        }
+        let _ = poll_readable(&[], Some(Duration::from_millis(1)));
+        threads = look();
+    }
+    threads
+}
+
+/// A file in memory, without a name, that no child inherits.
+pub(crate) fn memory_file(name: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::memfd_create(
+        name,
+        rustix::fs::MemfdFlags::CLOEXEC,
+    )?)
 }
 
 /// Takes the exit of a child that has ended, or that is about to.

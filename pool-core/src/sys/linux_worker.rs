@@ -1,8 +1,10 @@
 //! What a worker process does to itself: signals, descriptors, its tie to the pool's life, forking, leaving.
 
+use std::convert::Infallible;
 use std::ffi::{c_char, c_int};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rustix::process::Signal;
 
@@ -51,6 +53,18 @@ pub(crate) fn worker_signals() {
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };
     // SAFETY: `none` is a valid set; the old mask is not asked for.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// SIGINT ends this process again.
+pub(crate) fn heed_interrupts() {
+    // SAFETY: installs no function, only "default", for a signal that exists.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
+}
+
+/// Sets a variable in the environment of this process, which has one thread.
+pub(crate) fn set_variable(name: &str, value: &str) {
+    // SAFETY: called by a fresh copy of a process, before anything else is run in it: there is no other thread to read it.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Takes standard input, which is the socket that the pool hands its message over by, and puts `/dev/null` in its place.
@@ -127,6 +141,13 @@ pub(crate) fn close_others(kept: &[BorrowedFd<'_>]) {
     close_range(first, u32::MAX);
 }
 
+/// Closes descriptors that only the process has to hold from which this one was copied.
+pub(crate) fn close_copies(copies: &[BorrowedFd<'_>]) {
+    for fd in copies {
+        close_range(fd.as_raw_fd() as u32, fd.as_raw_fd() as u32);
+    }
+}
+
 fn close_range(first: u32, last: u32) {
     // SAFETY: called once by a process that was just started or forked and uses none of these descriptors again: the values
     // that own them are in memory of the process it was copied from, and are never dropped here.
@@ -145,6 +166,26 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(None),
         pid => Ok(Some(pid as u32)),
+    }
+}
+
+/// Copies this process, if it has no other thread, and runs `copy` in the copy; the copy's process id.
+pub(crate) fn fork_alone(copy: impl FnOnce() -> Infallible) -> io::Result<u32> {
+    let others = super::other_threads();
+    if !others.is_empty() {
+        return Err(io::Error::other(format!(
+            "{} other threads run",
+            others.len()
+        )));
+    }
+    // SAFETY: there is one thread, as was just seen, and only it could start another. The copy never returns: `copy` gives no value,
+    // and a panic of it ends the process.
+    match unsafe { fork() }? {
+        Some(pid) => Ok(pid),
+        None => match catch_unwind(AssertUnwindSafe(copy)) {
+            Ok(never) => match never {},
+            Err(_) => std::process::abort(),
+        },
     }
 }
 

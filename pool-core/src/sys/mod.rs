@@ -25,6 +25,15 @@ pub(crate) const SELF_EXE: &str = "/proc/self/exe";
 /// A function of the section of constructors: what the C library passes to each.
 pub(crate) type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
+/// What a process can be asked to do by a signal.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ask {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
 /// The main executable of this process.
 #[derive(Debug)]
 pub(crate) struct Image {

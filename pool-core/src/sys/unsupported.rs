@@ -1,12 +1,13 @@
 //! Any other system: a pool cannot be made there, and says so.
 
+use std::convert::Infallible;
 use std::ffi::{c_char, c_int};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use super::{Constructor, Image, Usage};
+use super::{Ask, Constructor, Image, Usage};
 use crate::error::WorkerExit;
 
 fn unsupported<T>() -> io::Result<T> {
@@ -31,6 +32,26 @@ pub(crate) fn limit_hint(_error: &io::Error) -> &'static str {
 }
 
 pub(crate) fn kill(_pidfd: BorrowedFd<'_>) {}
+
+pub(crate) fn ask(_pidfd: BorrowedFd<'_>, _what: Ask) {}
+
+pub(crate) fn other_threads() -> Vec<String> {
+    vec!["unknown".to_owned()]
+}
+
+pub(crate) fn memory_file(_name: &str) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
+pub(crate) fn heed_interrupts() {}
+
+pub(crate) fn set_variable(_name: &str, _value: &str) {}
+
+pub(crate) fn close_copies(_copies: &[BorrowedFd<'_>]) {}
+
+pub(crate) fn fork_alone(_copy: impl FnOnce() -> Infallible) -> io::Result<u32> {
+    unsupported()
+}
 
 pub(crate) fn reap_child(_pidfd: BorrowedFd<'_>) -> WorkerExit {
     WorkerExit::Unknown

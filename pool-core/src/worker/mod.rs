@@ -13,12 +13,12 @@ use std::time::Instant;
 
 use pool_shm::{LeaseCache, transfer};
 
-pub(crate) use call::Call;
 use call::{Belongings, Input};
+pub(crate) use call::{Call, decode};
 pub(crate) use entry::{Indices, Initializer, OverBlocks, Values, in_place};
 pub(crate) use outbox::Link;
 use outbox::Outbox;
-pub(crate) use panic::keep_panics;
+pub(crate) use panic::{error_of, keep_panics, panics_of_this_thread_travel};
 
 use crate::atomic::{Ordering, fence};
 use crate::current;

@@ -2,13 +2,15 @@
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::current;
 use crate::error::{RemotePanic, TaskError};
 
 thread_local! {
+    /// Panics of this thread are errors that travel, though it is no worker of a pool.
+    static TRAVELS: Cell<bool> = const { Cell::new(false) };
     static LAST: RefCell<Option<RemotePanic>> = const { RefCell::new(None) };
 }
 
@@ -25,13 +27,18 @@ pub(crate) fn keep_panics() {
             (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
         let location = info.location().map(ToString::to_string);
         let panic = RemotePanic::new(message(info.payload()), location, backtrace);
-        if current::is_worker() {
+        if current::is_worker() || TRAVELS.get() {
             LAST.set(Some(panic));
         } else {
             *elsewhere() = Some(panic);
             report(info);
         }
     }));
+}
+
+/// Panics of this thread are caught and told to the handle of its process.
+pub(crate) fn panics_of_this_thread_travel() {
+    TRAVELS.set(true);
 }
 
 fn elsewhere() -> MutexGuard<'static, Option<RemotePanic>> {

@@ -12,6 +12,8 @@ mod crashes;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;
+mod nested;
 mod parent;
+mod single;
 mod storms;
 mod verbs;
