@@ -29,6 +29,7 @@ const UNSAFE_FILES: &[&str] = &[
     "pool-core/src/sys/unsupported.rs",
     "pool-core/src/worker/entry.rs",
     "pool-shm/src/array/frozen.rs",
+    "pool-shm/src/array/part.rs",
     "pool-shm/src/array/placed.rs",
     "pool-shm/src/array/raw.rs",
     "pool-shm/src/array/shared.rs",

@@ -60,10 +60,14 @@ impl ShmError {
         )
     }
 
-    /// Whether a range lies outside its segment or is not aligned.
+    /// Whether a range lies outside its segment, or a part outside its array, or
+    /// is not aligned.
     #[must_use]
     pub fn is_out_of_bounds(&self) -> bool {
-        matches!(*self.0, Kind::OutOfBounds { .. } | Kind::Misaligned { .. })
+        matches!(
+            *self.0,
+            Kind::OutOfBounds { .. } | Kind::OutsideArray { .. } | Kind::Misaligned { .. }
+        )
     }
 
     /// Whether a shape is not possible: too large, of another number of
@@ -83,7 +87,27 @@ impl ShmError {
                 | Kind::UnequalCuts { .. }
                 | Kind::UnequalLengths { .. }
                 | Kind::Overlap { .. }
+                | Kind::OverlappingBlocks { .. }
         )
+    }
+
+    /// Whether blocks that are lent for writing have elements in common.
+    #[must_use]
+    pub fn is_overlap(&self) -> bool {
+        matches!(
+            *self.0,
+            Kind::Overlap { .. } | Kind::OverlappingBlocks { .. }
+        )
+    }
+
+    /// The numbers of two blocks of one list that have elements in common, if
+    /// that is the error.
+    #[must_use]
+    pub fn overlapping_blocks(&self) -> Option<[usize; 2]> {
+        match *self.0 {
+            Kind::OverlappingBlocks { blocks, .. } => Some(blocks),
+            _ => None,
+        }
     }
 
     /// Whether somebody still has a segment mapped for writing.
@@ -237,9 +261,33 @@ pub(crate) enum Kind {
         sizes: Vec<usize>,
     },
     #[error(
-        "arrays that are cut together overlap: the segment {id} is lent for writing and lent again"
+        "arrays that are cut together overlap: array {first} and array {second} of the tuple have elements of segment {id} in common, \
+         and one of them is lent for writing"
     )]
-    Overlap { id: String },
+    Overlap {
+        id: String,
+        first: usize,
+        second: usize,
+    },
+    #[error(
+        "blocks that are lent for writing overlap: block {}, {}, and block {}, {}, have elements in common",
+        .blocks[0], .ranges[0], .blocks[1], .ranges[1]
+    )]
+    OverlappingBlocks {
+        blocks: [usize; 2],
+        ranges: [String; 2],
+    },
+    #[error(
+        "elements of {size} bytes of shape {shape:?} with strides {strides:?}, the first {first} bytes behind the array's begin, \
+         do not lie in an array of {bytes} bytes"
+    )]
+    OutsideArray {
+        shape: Vec<usize>,
+        strides: Vec<isize>,
+        first: isize,
+        size: usize,
+        bytes: usize,
+    },
     #[error("{count} x {size} bytes at offset {offset} do not lie in a segment of {len} bytes")]
     OutOfBounds {
         offset: usize,

@@ -71,7 +71,9 @@ mod sys;
 pub mod transfer;
 
 #[cfg(not(loom))]
-pub use array::{ArrayHandle, FreezeError, FrozenArray, RawArray, SharedArray};
+pub use array::{
+    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, RawArray, SharedArray,
+};
 #[cfg(not(loom))]
 pub use cells::Cells;
 #[cfg(not(loom))]
@@ -80,8 +82,8 @@ pub use element::{DType, Element, Real};
 pub use error::ShmError;
 #[cfg(not(loom))]
 pub use lease::{
-    AttachedCut, AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, CutPlan, LeaseCache,
-    LentSegment, Lessee, Tiles, TilesMut,
+    AttachedCut, AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, CutPlan, HaloBlock,
+    HaloBlocks, LeaseCache, LentSegment, Lessee, Region, Regions, RegionsMut, Tiles, TilesMut,
 };
 #[cfg(not(loom))]
 pub use segment::{Segment, SegmentHandle, SegmentId};

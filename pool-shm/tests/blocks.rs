@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use ndarray::{Array2, Axis, Ix1, Ix2, IxDyn, ShapeBuilder, array};
+use ndarray::{Array, Array2, Axis, Dimension, Ix1, Ix2, Ix3, IxDyn, ShapeBuilder, array, s};
 use num_complex::Complex;
 use pool_shm::{
-    AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, LeaseCache, Lessee, RawArray, SegmentId,
-    SharedArray, ShmError, Tiles, TilesMut,
+    AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, HaloBlock, HaloBlocks, LeaseCache, Lessee,
+    RawArray, RegionsMut, SegmentId, SharedArray, ShmError, Tiles, TilesMut,
 };
 use serde::Serialize;
 use std::sync::{Arc, Mutex, Weak};
@@ -323,7 +323,7 @@ fn an_array_made_raw_keeps_its_memory() {
     let worker = Arc::new(Worker::default());
     let mut array = SharedArray::from_elem(10, 1.0).unwrap();
     worker.lend(&array.axis_chunks_mut(Axis(0), 10));
-    let raw = array.into_raw();
+    let raw = array.into_raw().unwrap();
     // SAFETY: nobody else uses it.
     assert_eq!(unsafe { raw.view() }.sum(), 10.0);
 }
@@ -364,4 +364,242 @@ fn arrays_with_equal_blocks_must_be_equally_long() {
         .plan()
         .unwrap();
     assert_eq!(count, 3);
+}
+
+#[test]
+fn halves_of_an_array_are_lent_together() {
+    for column_major in [false, true] {
+        let mut matrix = SharedArray::<f64, _>::zeros((6, 5).set_f(column_major)).unwrap();
+        let [mut left, mut right] = matrix.split_at_mut(Axis(1), 2).unwrap();
+        let rows = (
+            left.axis_chunks_mut(Axis(0), 2),
+            right.axis_chunks_mut(Axis(0), 2),
+        );
+        let shapes = lend(&rows, |(mut left, mut right)| {
+            let (start, other) = (left.start() as f64, right.start() as f64);
+            left.view_mut().fill(start);
+            right.view_mut().fill(10.0 + other);
+            (left.shape().to_vec(), right.shape().to_vec())
+        });
+        assert_eq!(shapes, vec![(vec![2, 2], vec![2, 3]); 3]);
+        let expected = Array2::from_shape_fn((6, 5), |(i, j)| {
+            (i / 2 * 2) as f64 + if j < 2 { 0.0 } else { 10.0 }
+        });
+        assert_eq!(matrix.view(), expected);
+        // A part of a part, and a half in two halves; written beside read.
+        let [top, mut bottom] = matrix.split_at_mut(Axis(0), 2).unwrap();
+        let [mut first, second] = top.split_at(Axis(0), 1).unwrap();
+        let mut back = bottom.slice_mut(s![..;-2, 1]).unwrap();
+        assert_eq!(back.shape(), [2]);
+        let cut = (
+            first.tiles_mut((1, 5)),
+            second.tiles((1, 5)),
+            back.regions_mut([s![..]]).unwrap(),
+        );
+        lend(&cut, |(mut first, second, mut back)| {
+            first.view_mut().assign(&(&second.view() + 1.0));
+            back.view_mut().assign(&array![7.0, 8.0]);
+        });
+        assert_eq!(matrix.view().row(0), &matrix.view().row(1) + 1.0);
+        assert_eq!((matrix.view()[[5, 1]], matrix.view()[[3, 1]]), (7.0, 8.0));
+    }
+}
+
+#[test]
+fn halves_are_lent_at_once_by_two_threads() {
+    let mut numbers = SharedArray::<u64, _>::zeros(1000).unwrap();
+    let [mut low, mut high] = numbers.split_at_mut(Axis(0), 500).unwrap();
+    let fill = |part: &mut pool_shm::ArrayPartMut<'_, u64, Ix1>, value: u64| {
+        lend(&part.axis_chunks_mut(Axis(0), 7), |mut block| {
+            block.view_mut().fill(value);
+        });
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| fill(&mut low, 1));
+        scope.spawn(|| fill(&mut high, 2));
+    });
+    assert_eq!(numbers.view().sum(), 1500);
+}
+
+#[test]
+fn blocks_of_the_users_choice_are_written() {
+    let mut matrix = SharedArray::<u32, _>::zeros((6, 8)).unwrap();
+    let regions = [s![..2, ..], s![2.., ..3], s![4..5, 5..], s![2..2, 3..]];
+    let lent = matrix.regions_mut(regions).unwrap();
+    let places = lend(&lent, |mut block: BlockMut<'_, u32, Ix2>| {
+        let number = block.index() as u32 + 1;
+        block.view_mut().fill(number);
+        (block.starts().to_vec(), block.shape().to_vec())
+    });
+    assert_eq!(places[2], (vec![4, 5], vec![1, 3]));
+    assert_eq!(places[3], (vec![2, 3], vec![0, 5]));
+    let mut expected = Array2::zeros((6, 8));
+    for (i, region) in regions.into_iter().enumerate() {
+        expected.slice_mut(region).fill(i as u32 + 1);
+    }
+    assert_eq!(matrix.view(), expected);
+    // For reading they may overlap.
+    let sums = lend(
+        &matrix.regions([[0..6, 0..8], [0..6, 0..3]]).unwrap(),
+        |block: Block<'_, u32, Ix2>| block.view().sum(),
+    );
+    assert_eq!(sums, [16 + 24 + 9, 6 + 24]);
+}
+
+#[test]
+fn blocks_that_overlap_are_refused_with_the_names_of_both() {
+    let mut matrix = SharedArray::<f64, _>::zeros((100, 100)).unwrap();
+    let mut regions: Vec<_> = (0..5000)
+        .map(|i| vec![i / 50..i / 50 + 1, i % 50 * 2..i % 50 * 2 + 2])
+        .collect();
+    assert!(matrix.regions_mut(regions.clone()).is_ok());
+    regions[1234] = vec![70..72, 5..6];
+    let error = matrix.regions_mut(regions).unwrap_err();
+    assert!(error.is_overlap() && error.is_invalid_cut());
+    let [one, other] = error.overlapping_blocks().unwrap();
+    assert!(one == 1234 && (other == 3502 || other == 3552), "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("block 1234, [70..72, 5..6]") && text.contains(&format!("block {other}, [7")),
+        "{text}"
+    );
+    let error = matrix.regions([[0..101, 0..1]]).unwrap_err();
+    assert!(error.is_invalid_cut() && !error.is_overlap());
+    let whole = matrix.regions_mut([[0..100, 0..100]]).unwrap();
+    let error = forged::<_, RegionsMut<'_, f64, Ix2>>(
+        &whole,
+        &["cut", "Regions"],
+        serde_json::json!({"count": 2, "axes": 2, "ranges": [[0, 5], [0, 5], [4, 6], [4, 6]]}),
+    );
+    assert_eq!(error.overlapping_blocks(), Some([0, 1]));
+}
+
+#[test]
+fn parts_of_one_array_that_overlap_are_not_lent_together() {
+    let raw = RawArray::<f64, _>::zeros((8, 8)).unwrap();
+    let part = |slice| raw.slice(slice).unwrap();
+    let [left, right, middle] = [s![.., ..4], s![.., 4..], s![.., 3..5]].map(part);
+    // SAFETY: no block is made of these cuts.
+    let writing = unsafe { left.axis_chunks_mut(Axis(0), 2) };
+    // SAFETY: as above.
+    let beside = unsafe { right.axis_chunks(Axis(0), 2) };
+    let cut = (writing, beside);
+    assert!(cut.plan().is_ok());
+    // SAFETY: as above.
+    let across = unsafe { middle.axis_chunks(Axis(0), 2) };
+    let error = refused(&(cut.0, across));
+    assert!(error.is_overlap());
+    let text = error.to_string();
+    assert!(text.contains("array 0 and array 1"), "{text}");
+}
+
+/// Each element becomes the sum of itself and its neighbours, those beyond the
+/// ends counting as 1.
+fn sum_around<D: Dimension>(array: &Array<i64, D>) -> Array<i64, D> {
+    let view = array.view().into_dyn();
+    let near = |index: &[usize]| {
+        let mut sum = 0;
+        let axes = index.len();
+        for code in 0..3_usize.pow(axes as u32) {
+            let shift = |axis: usize| code / 3_usize.pow(axis as u32) % 3;
+            let at: Option<Vec<_>> = (0..axes)
+                .map(|axis| (index[axis] + shift(axis)).checked_sub(1))
+                .collect();
+            sum += at.map_or(1, |at| view.get(IxDyn(&at)).copied().unwrap_or(1));
+        }
+        sum
+    };
+    Array::from_shape_fn(array.raw_dim().into_dyn(), |index| {
+        near(index.as_array_view().as_slice().unwrap())
+    })
+    .into_dimensionality()
+    .unwrap()
+}
+
+/// The same by blocks.
+fn sum_block<D: Dimension>((mut next, now): (BlockMut<'_, i64, D>, HaloBlock<'_, i64, D>)) {
+    assert_eq!((next.starts(), next.shape()), (now.starts(), now.shape()));
+    let around = now.halo_view().into_dyn();
+    let axes = now.shape().len();
+    let before: Vec<_> = (0..axes).map(|axis| now.rim_before(Axis(axis))).collect();
+    for (axis, len) in now.shape().iter().enumerate() {
+        let rims = now.rim_before(Axis(axis)) + now.rim_after(Axis(axis));
+        assert_eq!(around.shape()[axis], len + rims);
+        assert_eq!(now.halo_starts()[axis] + before[axis], now.starts()[axis]);
+    }
+    for (index, element) in next.view_mut().into_dyn().indexed_iter_mut() {
+        let index = index.as_array_view();
+        *element = 0;
+        for code in 0..3_usize.pow(axes as u32) {
+            let shift = |axis: usize| code / 3_usize.pow(axis as u32) % 3;
+            let at: Option<Vec<_>> = (0..axes)
+                .map(|axis| (before[axis] + index[axis] + shift(axis)).checked_sub(1))
+                .collect();
+            *element += at.map_or(1, |at| around.get(IxDyn(&at)).copied().unwrap_or(1));
+        }
+    }
+}
+
+#[test]
+fn a_stencil_reads_around_its_block_and_swaps_its_arrays() {
+    for column_major in [false, true] {
+        let shape = (5, 6, 7);
+        let start = Array::from_shape_fn(shape, |(i, j, k)| (i * 42 + j * 7 + k) as i64 % 5);
+        let mut now = SharedArray::<i64, Ix3>::zeros(shape.set_f(column_major)).unwrap();
+        now.view_mut().assign(&start);
+        let mut next = SharedArray::<i64, Ix3>::zeros(shape).unwrap();
+        let mut expected = start;
+        for step in 0..3 {
+            if step == 1 {
+                let cut = (
+                    next.axis_chunks_mut(Axis(1), 4),
+                    now.halo_axis_chunks(Axis(1), 4, 1),
+                );
+                // Only the axis that is cut has a rim; the others are whole.
+                lend(&cut, sum_block);
+            } else {
+                lend(
+                    &(
+                        next.tiles_mut((2, 4, 3)),
+                        now.halo_tiles((2, 4, 3), (1, 1, 1)),
+                    ),
+                    sum_block,
+                );
+            }
+            std::mem::swap(&mut now, &mut next);
+            expected = sum_around(&expected);
+            assert_eq!(now.view(), expected, "step {step}");
+        }
+        let frozen = now.freeze().unwrap();
+        let part = frozen.slice(s![1.., ..;-1, ..4]).unwrap();
+        let mut out = SharedArray::<i64, Ix3>::zeros((4, 6, 4)).unwrap();
+        lend(
+            &(
+                out.tiles_mut((3, 3, 3)),
+                part.halo_tiles((3, 3, 3), (9, 9, 9)),
+            ),
+            sum_block,
+        );
+        assert_eq!(out.view(), sum_around(&part.view().to_owned()));
+    }
+}
+
+#[test]
+fn a_rim_needs_a_width_for_each_axis_and_blocks_that_match() {
+    type Around<'a> = HaloBlocks<'a, f64, Ix2>;
+    let array = SharedArray::<f64, _>::zeros((9, 9)).unwrap();
+    refused(&array.halo_axis_chunks(Axis(2), 1, 1));
+    refused(&array.halo_tiles((0, 3), (1, 1)));
+    let tiles = array.halo_tiles((3, 3), (1, 1));
+    let error = forged::<_, Around<'_>>(&tiles, &["rim"], serde_json::json!([1]));
+    assert!(error.is_invalid_cut(), "{error}");
+    for (field, value) in [("rim", serde_json::Value::Null), ("writable", true.into())] {
+        let error = forged::<_, Around<'_>>(&tiles, &[field], value);
+        assert!(error.to_string().contains("kinds of access"), "{error}");
+    }
+    let error = forged::<_, TilesMut<'_, f64, Ix2>>(&tiles, &["writable"], true.into());
+    assert!(error.to_string().contains("kinds of access"), "{error}");
+    let mut other = SharedArray::<f64, _>::zeros((9, 8)).unwrap();
+    let text = refused(&(other.tiles_mut((3, 3)), tiles)).to_string();
+    assert!(text.contains("[9, 8]"), "{text}");
 }

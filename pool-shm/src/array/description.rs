@@ -1,6 +1,6 @@
 //! What travels in place of an array.
 
-use super::{DATA_OFFSET, Layout, Memory, Placed};
+use super::{Elements, Layout, Memory, Place, Placed};
 use crate::element::{DType, Element};
 use crate::error::{Kind, ShmError};
 use crate::segment::SegmentHandle;
@@ -15,7 +15,9 @@ pub(crate) struct Description {
     pub(crate) segment: SegmentHandle,
     /// Whether it is sealed against writing.
     pub(crate) frozen: bool,
-    /// Where the elements begin, in bytes.
+    /// Where the array's header is, in bytes.
+    pub(crate) array: u64,
+    /// Where the element of index 0 is, in bytes.
     pub(crate) offset: u64,
     pub(crate) dtype: DType,
     /// Elements along each axis.
@@ -30,7 +32,8 @@ impl Description {
         Description {
             segment: memory.file().handle(),
             frozen: memory.is_frozen(),
-            offset: DATA_OFFSET as u64,
+            array: placed.place().array as u64,
+            offset: placed.place().first as u64,
             dtype: T::dtype(),
             shape: placed.layout().shape().to_vec(),
             strides: placed.layout().signed_strides(),
@@ -44,17 +47,32 @@ impl Description {
         map: impl FnOnce(&SegmentHandle, bool) -> Result<Memory, ShmError>,
     ) -> Result<Placed<T, D>, ShmError> {
         let layout = self.layout::<T, D>()?;
+        let place = self.offsets()?;
         let memory = map(&self.segment, self.frozen)?;
-        Placed::new(memory, layout)
+        Placed::part(memory, place, layout)
     }
 
-    /// Checks element type, offset, shape and strides.
+    /// Where in its segment it begins.
+    pub(crate) fn offsets(&self) -> Result<Place, ShmError> {
+        let offset = |n: u64| usize::try_from(n).map_err(|_| Kind::TooLarge { len: n });
+        Ok(Place {
+            array: offset(self.array)?,
+            first: offset(self.offset)?,
+        })
+    }
+
+    /// Where the elements lie in the segment, in bytes; None if the numbers
+    /// are impossible, which attaching finds.
+    pub(crate) fn elements<T: Element, D: Dimension>(&self) -> Option<Elements> {
+        let (layout, place) = (self.layout::<T, D>().ok()?, self.offsets().ok()?);
+        let elements = layout.elements().scaled(size_of::<T>());
+        Some(elements.moved(place.first))
+    }
+
+    /// Checks element type, shape and strides.
     pub(crate) fn layout<T: Element, D: Dimension>(&self) -> Result<Layout<D>, ShmError> {
         if self.dtype != T::dtype() {
             return Err(mismatch("element types", type_name::<T>(), self.dtype));
-        }
-        if self.offset != DATA_OFFSET as u64 {
-            return Err(mismatch("offsets", DATA_OFFSET, self.offset));
         }
         Layout::from_strides(&self.shape, &self.strides, size_of::<T>())
     }

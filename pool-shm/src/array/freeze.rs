@@ -40,7 +40,7 @@ impl<T: Element, D: Dimension> FreezeError<T, D> {
     pub fn into_array(self) -> Result<SharedArray<T, D>, ShmError> {
         let segment = Segment::map(self.file)?;
         self.lessees.give_to(&segment);
-        let placed = Placed::new(Memory::Writable(segment.clone()), self.layout)?;
+        let placed = Placed::new(Memory::Writable(segment.clone()), 0, self.layout)?;
         Ok(SharedArray::from_parts(Owner::new(segment), placed))
     }
 }
@@ -79,7 +79,7 @@ pub(super) fn freeze<T: Element, D: Dimension>(
     let (file, lessees) = owner.unmap(placed);
     let frozen = seal(&file, &lessees)
         .and_then(|()| FrozenSegment::map(Arc::clone(&file)))
-        .and_then(|segment| Placed::new(Memory::Frozen(segment), layout.clone()));
+        .and_then(|segment| Placed::new(Memory::Frozen(segment), 0, layout.clone()));
     match frozen {
         Ok(placed) => Ok(FrozenArray::from_placed(placed)),
         Err(error) => Err(FreezeError {

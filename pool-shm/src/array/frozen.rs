@@ -3,9 +3,9 @@
 use super::{Description, Layout, Placed};
 use crate::element::{Element, Real};
 use crate::error::{Kind, ShmError};
-use crate::lease::{self, AxisChunks, Tiles};
+use crate::lease;
 use crate::transfer;
-use ndarray::{ArrayView, Axis, Dimension, IntoDimension};
+use ndarray::{ArrayView, Dimension, IntoDimension, SliceArg};
 use num_complex::Complex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -55,7 +55,8 @@ impl<T: Element, D: Dimension> FrozenArray<T, D> {
     ///
     /// # Errors
     ///
-    /// `is_invalid_shape` if the number of elements differs.
+    /// `is_invalid_shape` if the number of elements differs, or if this is a
+    /// part whose elements are not contiguous.
     pub fn into_shape<E: IntoDimension>(
         self,
         shape: E,
@@ -73,16 +74,27 @@ impl<T: Element, D: Dimension> FrozenArray<T, D> {
         })
     }
 
-    /// Lends the array in blocks of `size` along `axis`, for reading, as
-    /// [`SharedArray::axis_chunks`](crate::SharedArray::axis_chunks).
-    pub fn axis_chunks(&self, axis: Axis, size: usize) -> AxisChunks<'_, T, D> {
-        AxisChunks::new(&self.placed, axis, size)
-    }
-
-    /// Lends the array in tiles, for reading, as
-    /// [`SharedArray::tiles`](crate::SharedArray::tiles).
-    pub fn tiles(&self, tile: impl IntoDimension<Dim = D>) -> Tiles<'_, T, D> {
-        Tiles::new(&self.placed, tile)
+    /// A part of the array, any that ndarray can slice, also backwards: the
+    /// same memory, with a shape and strides of its own. It is a frozen array
+    /// like any other, and can be sent.
+    ///
+    /// ```
+    /// use ndarray::{Ix1, s};
+    /// use pool_shm::{FrozenArray, SharedArray};
+    ///
+    /// let matrix = SharedArray::from_shape_fn((3, 4), |(i, j)| 10 * i + j)?.freeze()?;
+    /// let part = matrix.slice(s![..;-1, 2])?;
+    /// let message = postcard::to_allocvec(&part)?;
+    /// let received: FrozenArray<usize, Ix1> = postcard::from_bytes(&message)?;
+    /// assert_eq!(received.view(), ndarray::array![22, 12, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_cut` if the slice does not lie in the array.
+    pub fn slice<I: SliceArg<D>>(&self, slice: I) -> Result<FrozenArray<T, I::OutDim>, ShmError> {
+        Ok(FrozenArray::from_placed(self.placed.slice(&slice)?))
     }
 }
 
@@ -95,9 +107,10 @@ where
     ///
     /// # Errors
     ///
-    /// `is_invalid_shape` if the last axis is missing, odd or not contiguous.
+    /// `is_invalid_shape` if the last axis is missing, odd or not contiguous,
+    /// or if the steps of a part along another axis are odd.
     pub fn into_complex(self) -> Result<FrozenArray<Complex<T>, D>, ShmError> {
-        let layout = self.placed.layout().clone().pair()?;
+        let layout = self.placed.layout().clone().pair(size_of::<T>())?;
         self.recast(layout)
     }
 }
@@ -119,6 +132,7 @@ where
 }
 
 super::geometry::geometry!(FrozenArray);
+super::lend::lend!(FrozenArray);
 
 impl<T, D: Clone> Clone for FrozenArray<T, D> {
     fn clone(&self) -> Self {

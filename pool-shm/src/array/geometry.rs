@@ -7,12 +7,18 @@ use std::fmt;
 
 /// The questions about shape, for an array with a field `placed`.
 macro_rules! geometry {
-    ($array:ident) => {
-        impl<T: $crate::Element, D: ::ndarray::Dimension> $array<T, D> {
+    ($array:ident $(<$life:lifetime>)?) => {
+        impl<T: $crate::Element, D: ::ndarray::Dimension> $array<$($life,)? T, D> {
             /// The number of elements along each axis.
             #[must_use]
             pub fn shape(&self) -> &[usize] {
                 self.placed.layout().shape()
+            }
+
+            /// The steps along the axes, in elements, as ndarray counts them.
+            #[must_use]
+            pub fn strides(&self) -> Vec<isize> {
+                self.placed.layout().signed_strides()
             }
 
             /// The shape as a value of ndarray.

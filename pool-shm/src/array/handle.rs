@@ -54,7 +54,7 @@ impl<T: Element, D: Dimension> ArrayHandle<T, D> {
         let header = placed.memory().clone();
         let (file, _lessees) = owner.unmap(placed);
         // Only when nobody else has the array mapped it is offered.
-        let offer = header.header()?.offer();
+        let offer = header.header(0)?.offer();
         Ok(ArrayHandle {
             file,
             offered: Offered { array, offer },
@@ -78,8 +78,8 @@ impl<T: Element, D: Dimension> ArrayHandle<T, D> {
     pub fn claim(self) -> Result<SharedArray<T, D>, ShmError> {
         let layout = self.offered.array.layout::<T, D>()?;
         let segment = Segment::map(self.file)?;
-        let placed = Placed::new(Memory::Writable(segment.clone()), layout)?;
-        let header = placed.memory().header()?;
+        let placed = Placed::new(Memory::Writable(segment.clone()), 0, layout)?;
+        let header = placed.header()?;
         header.claim(self.offered.offer, segment.id())?;
         Ok(SharedArray::from_parts(Owner::new(segment), placed))
     }

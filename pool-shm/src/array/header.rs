@@ -1,4 +1,4 @@
-//! The first 64 bytes of an array's segment: what it holds and who owns it.
+//! The 64 bytes before an array's elements: what they are and who owns them.
 
 use crate::element::{DType, Element};
 use crate::error::{Kind, ShmError};
@@ -39,8 +39,8 @@ impl Header {
         self.magic.store(MAGIC, Ordering::Relaxed);
     }
 
-    /// Checks that the segment holds `bytes` bytes of elements `T`.
-    pub(crate) fn check<T: Element>(&self, bytes: usize) -> Result<(), ShmError> {
+    /// How many bytes of elements `T` it says there are.
+    pub(crate) fn bytes<T: Element>(&self) -> Result<usize, ShmError> {
         let magic = self.magic.load(Ordering::Relaxed);
         if magic != MAGIC {
             return Err(mismatch(
@@ -58,12 +58,13 @@ impl Header {
                 format!("code {found:x?}"),
             ));
         }
-        let found = self.bytes.load(Ordering::Relaxed);
-        if found != bytes as u64 {
-            let [asked, found] = [bytes as u64, found].map(|n| format!("{n} bytes of elements"));
-            return Err(mismatch("lengths", asked, found));
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let part = T::dtype().base().size();
+        if !bytes.is_multiple_of(part as u64) {
+            let asked = format!("a multiple of {part} bytes");
+            return Err(mismatch("lengths", asked, bytes.to_string()));
         }
-        Ok(())
+        usize::try_from(bytes).map_err(|_| Kind::TooLarge { len: bytes }.into())
     }
 
     /// Puts the ownership of the array on offer and gives the number of the

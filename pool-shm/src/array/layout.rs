@@ -1,5 +1,6 @@
 //! Shapes and how their elements lie in memory.
 
+use super::elements::Elements;
 use crate::error::{Kind, ShmError};
 use ndarray::{Array, Dimension, IntoDimension, ShapeBuilder};
 use std::mem::MaybeUninit;
@@ -13,35 +14,33 @@ pub(crate) enum Order {
     ColumnMajor,
 }
 
-/// A shape of contiguous elements.
+/// A shape and the steps along its axes.
 ///
-/// Invariants: the number of bytes fits `isize`, not counting axes of length
-/// zero; arrays with at most one axis longer than 1 are row-major.
+/// Invariants: the number of bytes from the first to the last element in memory
+/// fits `isize`, and so does the number of elements not counting axes of length
+/// zero; different indices are different elements; a layout whose elements are
+/// contiguous has an order, and those with at most one axis longer than 1 are
+/// row-major.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layout<D> {
     shape: D,
-    order: Order,
+    /// In elements; negative ones as ndarray keeps them, in two's complement.
+    strides: D,
+    /// None if the elements are not contiguous.
+    order: Option<Order>,
 }
 
 impl<D: Dimension> Layout<D> {
-    /// Checks that elements of `size` bytes can have this shape.
+    /// Checks that contiguous elements of `size` bytes can have this shape.
     pub(crate) fn new(shape: D, order: Order, size: usize) -> Result<Self, ShmError> {
-        if size == 0 {
-            return Err(invalid(&shape, "elements of 0 bytes cannot be shared"));
-        }
-        let fits = shape
-            .slice()
-            .iter()
-            .filter(|&&len| len > 0)
-            .try_fold(size, |bytes, &len| bytes.checked_mul(len))
-            .is_some_and(|bytes| isize::try_from(bytes).is_ok());
-        if !fits {
-            let reason = format!("its elements of {size} bytes do not fit the address space");
-            return Err(invalid(&shape, &reason));
-        }
+        check_size(&shape, size)?;
         let long = shape.slice().iter().filter(|&&len| len > 1).count();
         let order = if long > 1 { order } else { Order::RowMajor };
-        Ok(Layout { shape, order })
+        Ok(Layout {
+            strides: contiguous(&shape, order),
+            shape,
+            order: Some(order),
+        })
     }
 
     /// The layout that ndarray means by `shape`, column-major after `.f()`.
@@ -66,29 +65,67 @@ impl<D: Dimension> Layout<D> {
     ) -> Result<Self, ShmError> {
         let expected = D::NDIM.unwrap_or(shape.len());
         if shape.len() != expected {
-            return Err(Kind::Mismatch {
-                what: "numbers of axes",
-                of: "array",
-                asked: expected.to_string(),
-                found: format!("{} (shape {shape:?})", shape.len()),
-            }
-            .into());
+            return Err(mismatch(
+                "numbers of axes",
+                expected.to_string(),
+                format!("{} (shape {shape:?})", shape.len()),
+            ));
         }
-        let mut dim = D::zeros(shape.len());
+        if strides.len() != shape.len() {
+            let asked = format!("{} for shape {shape:?}", shape.len());
+            return Err(mismatch(
+                "numbers of strides",
+                asked,
+                format!("{strides:?}"),
+            ));
+        }
+        let (mut dim, mut steps) = (D::zeros(shape.len()), D::zeros(shape.len()));
         dim.slice_mut().copy_from_slice(shape);
+        for (step, stride) in steps.slice_mut().iter_mut().zip(strides) {
+            *step = stride.cast_unsigned();
+        }
+        Layout::strided(dim, steps, size)
+    }
+
+    /// Checks that elements of `size` bytes can lie so.
+    pub(crate) fn strided(shape: D, strides: D, size: usize) -> Result<Self, ShmError> {
+        check_size(&shape, size)?;
         for order in [Order::RowMajor, Order::ColumnMajor] {
-            let layout = Layout::new(dim.clone(), order, size)?;
-            if layout.signed_strides() == strides {
-                return Ok(layout);
+            let same = |(len, steps): (&usize, (&usize, &usize))| *len == 1 || steps.0 == steps.1;
+            let steps = contiguous(&shape, order);
+            let pairs = steps.slice().iter().zip(strides.slice());
+            if shape.size() == 0 || shape.slice().iter().zip(pairs).all(same) {
+                return Layout::new(shape, order, size);
             }
         }
-        Err(Kind::Mismatch {
-            what: "strides",
-            of: "array",
-            asked: format!("contiguous elements of shape {shape:?}"),
-            found: format!("strides {strides:?}"),
+        let layout = Layout {
+            shape,
+            strides,
+            order: None,
+        };
+        match layout.elements().extent() {
+            Some(extent) if extent.checked_mul(size as u64).is_some_and(fits) => {}
+            _ => {
+                return Err(invalid(
+                    &layout.shape,
+                    &format!(
+                        "with strides {:?} its elements of {size} bytes do not fit the address space",
+                        layout.signed_strides()
+                    ),
+                ));
+            }
         }
-        .into())
+        if layout.elements().are_distinct() {
+            return Ok(layout);
+        }
+        Err(mismatch(
+            "strides",
+            format!(
+                "each index of shape {:?} an element of its own",
+                layout.shape()
+            ),
+            format!("strides {:?}", layout.signed_strides()),
+        ))
     }
 
     /// The same elements in another shape, in the order of memory.
@@ -98,7 +135,15 @@ impl<D: Dimension> Layout<D> {
         size: usize,
     ) -> Result<Layout<E::Dim>, ShmError> {
         let shape = shape.into_dimension();
-        let layout = Layout::new(shape, self.order, size)?;
+        let Some(order) = self.order else {
+            let reason = format!(
+                "the elements of the part of shape {:?} are not contiguous (strides {:?}); copy it",
+                self.shape(),
+                self.signed_strides()
+            );
+            return Err(invalid(&shape, &reason));
+        };
+        let layout = Layout::new(shape, order, size)?;
         if layout.len() != self.len() {
             let reason = format!(
                 "it has {} elements, the array of shape {:?} has {}",
@@ -113,7 +158,7 @@ impl<D: Dimension> Layout<D> {
 
     /// The shape in which pairs along the last axis are one element of twice
     /// the size.
-    pub(crate) fn pair(mut self) -> Result<Self, ShmError> {
+    pub(crate) fn pair(mut self, size: usize) -> Result<Self, ShmError> {
         self.check_last("pairs")?;
         let last = self.shape.slice_mut().last_mut().expect("checked above");
         if !last.is_multiple_of(2) {
@@ -122,7 +167,19 @@ impl<D: Dimension> Layout<D> {
             return Err(invalid(&self.shape, reason));
         }
         *last /= 2;
-        Ok(self)
+        if let Some(order) = self.order {
+            return Layout::new(self.shape, order, 2 * size);
+        }
+        let (_, others) = self.strides.slice_mut().split_last_mut().expect("as above");
+        for stride in others {
+            if !stride.is_multiple_of(2) {
+                let reason = "a step of the part along another axis is odd, so pairs do not begin \
+                              at the same place in each row";
+                return Err(invalid(&self.shape, reason));
+            }
+            *stride = (stride.cast_signed() / 2).cast_unsigned();
+        }
+        Layout::strided(self.shape, self.strides, 2 * size)
     }
 
     /// The opposite of [`pair`](Self::pair).
@@ -131,15 +188,23 @@ impl<D: Dimension> Layout<D> {
         let last = self.shape.slice_mut().last_mut().expect("checked above");
         // A layout's bytes fit an `isize`, but not those of axes of length 0.
         *last = last.saturating_mul(2);
-        Layout::new(self.shape, self.order, half)
+        if let Some(order) = self.order {
+            return Layout::new(self.shape, order, half);
+        }
+        let (last, others) = self.strides.slice_mut().split_last_mut().expect("as above");
+        *last = 1;
+        for stride in others {
+            *stride = stride.wrapping_mul(2);
+        }
+        Layout::strided(self.shape, self.strides, half)
     }
 
     fn check_last(&self, what: &str) -> Result<(), ShmError> {
-        if self.shape.ndim() == 0 {
+        let (Some(&len), Some(&stride)) = (self.shape().last(), self.strides.slice().last()) else {
             let reason = format!("an array without axes has no {what}");
             return Err(invalid(&self.shape, &reason));
-        }
-        if self.order != Order::RowMajor {
+        };
+        if len > 1 && stride != 1 && self.len() > 0 || self.is_column_major() {
             let reason = format!(
                 "its last axis is not contiguous (strides {:?}), so it has no {what} along it; \
                  use a row-major array",
@@ -159,7 +224,12 @@ impl<D: Dimension> Layout<D> {
     }
 
     pub(crate) fn is_column_major(&self) -> bool {
-        self.order == Order::ColumnMajor
+        self.order == Some(Order::ColumnMajor)
+    }
+
+    /// Whether the elements are contiguous, in either order.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.order.is_some()
     }
 
     /// The number of elements.
@@ -167,32 +237,65 @@ impl<D: Dimension> Layout<D> {
         self.shape.size()
     }
 
-    /// The steps along the axes, in elements. None is negative; all are 0 if
-    /// there is no element.
-    pub(crate) fn strides(&self) -> D {
-        let mut strides = D::zeros(self.shape.ndim());
-        if self.len() == 0 {
-            return strides;
-        }
-        let mut step = 1;
-        let axes = self.shape.slice().iter().zip(strides.slice_mut());
-        let mut place = |(&len, stride): (&usize, &mut usize)| {
-            *stride = step;
-            step *= len;
-        };
-        match self.order {
-            Order::RowMajor => axes.rev().for_each(&mut place),
-            Order::ColumnMajor => axes.for_each(&mut place),
-        }
-        strides
+    /// The steps along the axes, in elements, negative ones in two's
+    /// complement; all are 0 if there is no element.
+    pub(crate) fn strides(&self) -> &D {
+        &self.strides
     }
 
     /// The strides as handles say them.
     pub(crate) fn signed_strides(&self) -> Vec<isize> {
-        let strides = self.strides();
-        let signed = strides.slice().iter().map(|&stride| stride.cast_signed());
-        signed.collect()
+        signed(&self.strides).collect()
     }
+
+    /// Where the elements lie, in elements from that of index 0.
+    pub(crate) fn elements(&self) -> Elements {
+        Elements::new(0, self.shape(), signed(&self.strides))
+    }
+}
+
+/// The steps along the axes of contiguous elements.
+fn contiguous<D: Dimension>(shape: &D, order: Order) -> D {
+    let mut strides = D::zeros(shape.ndim());
+    if shape.size() == 0 {
+        return strides;
+    }
+    let mut step = 1;
+    let axes = shape.slice().iter().zip(strides.slice_mut());
+    let mut place = |(&len, stride): (&usize, &mut usize)| {
+        *stride = step;
+        step *= len;
+    };
+    match order {
+        Order::RowMajor => axes.rev().for_each(&mut place),
+        Order::ColumnMajor => axes.for_each(&mut place),
+    }
+    strides
+}
+
+fn signed<D: Dimension>(strides: &D) -> impl Iterator<Item = isize> + '_ {
+    let strides = strides.slice().iter();
+    strides.map(|&stride| stride.cast_signed())
+}
+
+fn check_size<D: Dimension>(shape: &D, size: usize) -> Result<(), ShmError> {
+    if size == 0 {
+        return Err(invalid(shape, "elements of 0 bytes cannot be shared"));
+    }
+    let lengths = shape.slice().iter().filter(|&&len| len > 0);
+    let bytes = lengths
+        .map(|&len| len as u64)
+        .try_fold(size as u64, u64::checked_mul);
+    if bytes.is_some_and(fits) {
+        return Ok(());
+    }
+    let reason = format!("its elements of {size} bytes do not fit the address space");
+    Err(invalid(shape, &reason))
+}
+
+/// Whether a number of bytes can be the length of something in memory.
+fn fits(bytes: u64) -> bool {
+    isize::try_from(bytes).is_ok()
 }
 
 /// The order in which an array of ndarray lies in memory.
@@ -202,6 +305,16 @@ fn order_of<D: Dimension>(array: &Array<MaybeUninit<()>, D>) -> Order {
     } else {
         Order::ColumnMajor
     }
+}
+
+fn mismatch(what: &'static str, asked: String, found: String) -> ShmError {
+    Kind::Mismatch {
+        what,
+        of: "array",
+        asked,
+        found,
+    }
+    .into()
 }
 
 fn invalid<D: Dimension>(shape: &D, reason: &str) -> ShmError {
@@ -232,7 +345,7 @@ mod tests {
     fn a_single_long_axis_is_row_major() {
         let f = Layout::from_builder((1, 18, 1).f(), 8).unwrap();
         assert!(!f.is_column_major());
-        assert!(f.pair().unwrap_err().to_string().contains("odd"));
+        assert!(f.pair(8).unwrap_err().to_string().contains("odd"));
     }
 
     #[test]
@@ -241,12 +354,15 @@ mod tests {
         assert_eq!(back.shape(), [2, 3, 4]);
         let back = Layout::<IxDyn>::from_strides(&[2, 3], &[1, 2], 8).unwrap();
         assert!(back.is_column_major());
+        let part = Layout::<Ix2>::from_strides(&[2, 3], &[-3, 1], 8).unwrap();
+        assert!(!part.is_contiguous() && part.signed_strides() == [-3, 1]);
         for (shape, strides) in [
             (&[2, 3][..], &[3, 2][..]),
-            (&[2, 3], &[-3, 1]),
             (&[2, 3], &[3]),
             (&[2, 3], &[0, 0]),
             (&[2], &[1]),
+            (&[2, 3], &[5, isize::MIN]),
+            (&[2, 3], &[isize::MAX, 1]),
             (&[usize::MAX, 2], &[2, 1]),
             (&[0, usize::MAX, 2], &[0, 0, 0]),
         ] {

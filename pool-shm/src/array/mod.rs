@@ -1,23 +1,30 @@
 //! Typed arrays in shared memory.
 
 mod description;
+mod elements;
 mod freeze;
 mod frozen;
 mod geometry;
 mod handle;
 mod header;
 mod layout;
+mod lend;
 mod owner;
+mod part;
 mod placed;
 mod raw;
 mod shared;
+mod slice;
 
 pub(crate) use description::Description;
+pub(crate) use elements::Elements;
 pub use freeze::FreezeError;
 pub use frozen::FrozenArray;
 pub use handle::ArrayHandle;
 pub(crate) use header::{DATA_OFFSET, Header};
 pub(crate) use layout::Layout;
-pub(crate) use placed::{Memory, Placed};
+pub use part::{ArrayPart, ArrayPartMut};
+pub(crate) use placed::{Memory, Place, Placed, raw_view};
 pub use raw::RawArray;
 pub use shared::SharedArray;
+pub(crate) use slice::range_of;

@@ -36,8 +36,8 @@ impl Owner {
         let bytes = layout.len() * size_of::<T>();
         let segment = Segment::create(bytes.saturating_add(super::DATA_OFFSET))?;
         let memory = Memory::Writable(segment.clone());
-        memory.header()?.fill(T::dtype(), bytes);
-        Ok((Owner::new(segment), Placed::new(memory, layout)?))
+        memory.header(0)?.fill(T::dtype(), bytes);
+        Ok((Owner::new(segment), Placed::new(memory, 0, layout)?))
     }
 
     /// Makes everybody who borrowed blocks unmap the segment, ends this

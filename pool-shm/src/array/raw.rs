@@ -3,9 +3,11 @@
 use super::{Description, Placed, SharedArray};
 use crate::element::Element;
 use crate::error::{Kind, ShmError};
-use crate::lease::{self, AxisChunks, AxisChunksMut, Tiles, TilesMut};
+use crate::lease::{
+    self, AxisChunks, AxisChunksMut, HaloBlocks, Region, Regions, RegionsMut, Tiles, TilesMut,
+};
 use crate::transfer;
-use ndarray::{ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder};
+use ndarray::{ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder, SliceArg};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -38,15 +40,27 @@ impl<T: Element, D: Dimension> RawArray<T, D> {
     ///
     /// As for [`SharedArray::zeros`].
     pub fn zeros(shape: impl ShapeBuilder<Dim = D>) -> Result<Self, ShmError> {
-        Ok(SharedArray::zeros(shape)?.into_raw())
+        SharedArray::zeros(shape)?.into_raw()
     }
 
     pub(super) fn from_placed(placed: Placed<T, D>) -> Self {
         RawArray { placed }
     }
 
-    /// Where the elements lie in this process, contiguous, aligned to 64
-    /// bytes, valid while a clone of this array lives here.
+    /// A part of the array, any that ndarray can slice, also backwards: the
+    /// same memory, with a shape and strides of its own, as
+    /// [`FrozenArray::slice`](crate::FrozenArray::slice).
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_cut` if the slice does not lie in the array.
+    pub fn slice<I: SliceArg<D>>(&self, slice: I) -> Result<RawArray<T, I::OutDim>, ShmError> {
+        Ok(RawArray::from_placed(self.placed.slice(&slice)?))
+    }
+
+    /// Where the element of index 0 lies in this process, valid while a clone
+    /// of this array lives here. A whole array is contiguous and aligned to 64
+    /// bytes; a part lies as its [`strides`](Self::strides) say.
     #[must_use]
     pub fn as_ptr(&self) -> *mut T {
         self.placed.data().as_ptr()
@@ -113,6 +127,55 @@ impl<T: Element, D: Dimension> RawArray<T, D> {
     /// As for [`axis_chunks`](Self::axis_chunks).
     pub unsafe fn tiles(&self, tile: impl IntoDimension<Dim = D>) -> Tiles<'_, T, D> {
         Tiles::new(&self.placed, tile)
+    }
+}
+
+impl<T: Element, D: Dimension> RawArray<T, D> {
+    /// Lends the array in blocks of the user's choice, for writing, as
+    /// [`SharedArray::regions_mut`].
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedArray::regions_mut`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`axis_chunks_mut`](Self::axis_chunks_mut).
+    pub unsafe fn regions_mut<R: Region>(
+        &self,
+        regions: impl IntoIterator<Item = R>,
+    ) -> Result<RegionsMut<'_, T, D>, ShmError> {
+        RegionsMut::new(&self.placed, regions)
+    }
+
+    /// Lends the array in blocks of the user's choice, for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`SharedArray::regions`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`axis_chunks`](Self::axis_chunks).
+    pub unsafe fn regions<R: Region>(
+        &self,
+        regions: impl IntoIterator<Item = R>,
+    ) -> Result<Regions<'_, T, D>, ShmError> {
+        Regions::new(&self.placed, regions)
+    }
+
+    /// Lends the array in tiles with a rim around each, for reading, as
+    /// [`SharedArray::halo_tiles`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`axis_chunks`](Self::axis_chunks).
+    pub unsafe fn halo_tiles(
+        &self,
+        tile: impl IntoDimension<Dim = D>,
+        rim: impl IntoDimension<Dim = D>,
+    ) -> HaloBlocks<'_, T, D> {
+        HaloBlocks::tiles(&self.placed, tile, rim)
     }
 }
 

@@ -3,11 +3,12 @@
 use super::freeze::{self, FreezeError};
 use super::layout::Order;
 use super::owner::Owner;
-use super::{ArrayHandle, FrozenArray, Layout, Placed, RawArray};
+use super::{ArrayHandle, ArrayPart, ArrayPartMut, FrozenArray, Layout, Placed, RawArray};
 use crate::element::{Element, Real};
 use crate::error::ShmError;
-use crate::lease::{AxisChunks, AxisChunksMut, Tiles, TilesMut};
-use ndarray::{ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder};
+use ndarray::{
+    ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension, IntoDimension, ShapeBuilder, SliceArg,
+};
 use num_complex::Complex;
 use std::fmt;
 
@@ -18,10 +19,14 @@ use std::fmt;
 /// aligned to 64 bytes. There may be any number of axes and axes of length
 /// zero. Dropping it gives the memory back.
 ///
-/// * [`axis_chunks_mut`](Self::axis_chunks_mut) and
-///   [`tiles_mut`](Self::tiles_mut) lend disjoint blocks for writing,
-///   [`axis_chunks`](Self::axis_chunks) and [`tiles`](Self::tiles) for
-///   reading.
+/// * [`axis_chunks_mut`](Self::axis_chunks_mut), [`tiles_mut`](Self::tiles_mut)
+///   and [`regions_mut`](Self::regions_mut) lend disjoint blocks for writing,
+///   [`axis_chunks`](Self::axis_chunks), [`tiles`](Self::tiles) and
+///   [`regions`](Self::regions) for reading, [`halo_tiles`](Self::halo_tiles)
+///   and [`halo_axis_chunks`](Self::halo_axis_chunks) for reading with a rim
+///   around each block.
+/// * [`slice_mut`](Self::slice_mut), [`split_at_mut`](Self::split_at_mut) and
+///   [`slice`](Self::slice) give parts that can be lent like the array.
 /// * [`freeze`](Self::freeze) makes it readable by everyone and writable by
 ///   nobody.
 /// * [`into_handle`](Self::into_handle) moves it to another process.
@@ -174,31 +179,40 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
         })
     }
 
-    /// Lends the array in blocks of `size` along `axis`, for writing: the
-    /// argument of `map_blocks`. The last block is smaller if `size` does not
-    /// divide the axis.
+    /// A part of the array, to be looked at or lent for reading.
     ///
-    /// An invalid cut (an axis that there is not, a size of 0) is an error of
-    /// whoever the blocks are lent to.
-    pub fn axis_chunks_mut(&mut self, axis: Axis, size: usize) -> AxisChunksMut<'_, T, D> {
-        AxisChunksMut::new(&self.placed, axis, size)
+    /// # Errors
+    ///
+    /// `is_invalid_cut` if the slice does not lie in the array.
+    pub fn slice<I: SliceArg<D>>(&self, slice: I) -> Result<ArrayPart<'_, T, I::OutDim>, ShmError> {
+        Ok(ArrayPart::new(self.placed.slice(&slice)?))
     }
 
-    /// As [`axis_chunks_mut`](Self::axis_chunks_mut), for reading.
-    pub fn axis_chunks(&self, axis: Axis, size: usize) -> AxisChunks<'_, T, D> {
-        AxisChunks::new(&self.placed, axis, size)
+    /// A part of the array, to be written or lent.
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_cut` if the slice does not lie in the array.
+    pub fn slice_mut<I: SliceArg<D>>(
+        &mut self,
+        slice: I,
+    ) -> Result<ArrayPartMut<'_, T, I::OutDim>, ShmError> {
+        Ok(ArrayPartMut::new(self.placed.slice(&slice)?))
     }
 
-    /// Lends the array in tiles of at most this shape, for writing. Tiles at
-    /// the end of an axis are smaller if the shape does not divide it; they
-    /// are numbered with the last axis fastest.
-    pub fn tiles_mut(&mut self, tile: impl IntoDimension<Dim = D>) -> TilesMut<'_, T, D> {
-        TilesMut::new(&self.placed, tile)
-    }
-
-    /// As [`tiles_mut`](Self::tiles_mut), for reading.
-    pub fn tiles(&self, tile: impl IntoDimension<Dim = D>) -> Tiles<'_, T, D> {
-        Tiles::new(&self.placed, tile)
+    /// The parts before and from `index` on along `axis`, each to be written or
+    /// lent on its own: in one call, or by two threads in two calls at once.
+    ///
+    /// # Errors
+    ///
+    /// `is_invalid_cut` if there is no such axis or it is shorter.
+    pub fn split_at_mut(
+        &mut self,
+        axis: Axis,
+        index: usize,
+    ) -> Result<[ArrayPartMut<'_, T, D>; 2], ShmError> {
+        let parts = self.placed.split(axis, index)?;
+        Ok(parts.map(ArrayPartMut::new))
     }
 
     /// Seals the array against writing, for everybody and for ever, without a
@@ -227,10 +241,13 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
     }
 
     /// Gives up exclusive use: anyone may then read and write, as in Python.
-    #[must_use]
-    pub fn into_raw(self) -> RawArray<T, D> {
+    ///
+    /// # Errors
+    ///
+    /// A failure of the operating system.
+    pub fn into_raw(self) -> Result<RawArray<T, D>, ShmError> {
         self.owner.disown();
-        RawArray::from_placed(self.placed)
+        Ok(RawArray::from_placed(self.placed))
     }
 }
 
@@ -252,7 +269,7 @@ where
     /// `is_invalid_shape` if there is no axis, if the last one is odd, or if
     /// it is not contiguous (column-major).
     pub fn into_complex(self) -> Result<SharedArray<Complex<T>, D>, ShmError> {
-        let layout = self.placed.layout().clone().pair()?;
+        let layout = self.placed.layout().clone().pair(size_of::<T>())?;
         self.recast(layout)
     }
 }
@@ -286,6 +303,8 @@ fn contiguous_order<T, D: Dimension>(source: &ArrayRef<T, D>) -> Option<Order> {
 }
 
 super::geometry::geometry!(SharedArray);
+super::lend::lend!(SharedArray);
+super::lend::lend_mut!(SharedArray);
 
 impl<T: Element, D: Dimension> fmt::Debug for SharedArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

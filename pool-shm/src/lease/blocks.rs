@@ -1,6 +1,7 @@
 //! The interface between arrays that are lent and pools that lend them on.
 
 use super::{LeaseCache, LentSegment};
+use crate::array::Elements;
 use crate::error::ShmError;
 use crate::segment::SegmentId;
 use serde::Serialize;
@@ -12,8 +13,11 @@ use serde::de::DeserializeOwned;
 ///
 /// Cut alike are arrays that give equally many blocks; if their blocks have the
 /// same size along the axes that are cut, the arrays must have the same length
-/// there. So a matrix cut by 100 rows may go together with a vector cut by one
-/// element, a place for each block's result.
+/// there (regions that the user has chosen are taken as they are). So a matrix
+/// cut by 100 rows may go together with a vector
+/// cut by one element, a place for each block's result. Arrays that are written
+/// may go together with arrays that are read, and with parts of the same array
+/// that have no element in common with what is written.
 ///
 /// A pool makes the [`plan`](Self::plan), sends it to its workers, and each
 /// [`attach`](Self::attach)es once and then makes [`block`](Self::block) after
@@ -81,6 +85,8 @@ pub trait Blocks: sealed::Sealed {
 pub struct Footprint {
     pub(super) id: SegmentId,
     pub(super) writable: bool,
+    /// The bytes that are lent; None if what the plan says is impossible.
+    pub(super) elements: Option<Elements>,
     /// Length of the array and size of a block along each axis that is cut.
     pub(super) cut: Vec<(usize, usize)>,
 }

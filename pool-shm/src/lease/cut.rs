@@ -1,5 +1,6 @@
 //! How arrays are cut into blocks: arithmetic only.
 
+use super::region::RegionList;
 use crate::error::{Kind, ShmError};
 use ndarray::Dimension;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ pub(super) enum Cut {
     Axis { axis: usize, size: usize },
     /// Into tiles of at most this shape.
     Tiles(Vec<usize>),
+    /// Into blocks that the user has chosen.
+    Regions(RegionList),
 }
 
 impl Cut {
@@ -24,7 +27,18 @@ impl Cut {
                 .into_iter()
                 .collect(),
             Cut::Tiles(tile) => shape.iter().copied().zip(tile.iter().copied()).collect(),
+            Cut::Regions(_) => Vec::new(),
         }
+    }
+
+    /// The error of an array of `shape` that cannot be cut so.
+    pub(super) fn impossible(&self, shape: &[usize], reason: &'static str) -> ShmError {
+        Kind::InvalidCut {
+            shape: shape.to_vec(),
+            cut: self.to_string(),
+            reason,
+        }
+        .into()
     }
 }
 
@@ -33,11 +47,64 @@ impl fmt::Display for Cut {
         match self {
             Cut::Axis { axis, size } => write!(f, "into blocks of {size} along axis {axis}"),
             Cut::Tiles(tile) => write!(f, "into tiles of shape {tile:?}"),
+            Cut::Regions(regions) => write!(f, "into {} regions", regions.len()),
         }
     }
 }
 
 /// A cut that fits its array.
+#[derive(Clone, Debug)]
+pub(super) enum Pieces<D> {
+    Grid(Grid<D>),
+    Regions(Vec<Part<D>>),
+}
+
+impl<D: Dimension> Pieces<D> {
+    /// Checks that an array of this shape can be cut so, and that blocks have
+    /// no element in common if they are `exclusive`.
+    pub(super) fn new(shape: &D, cut: &Cut, exclusive: bool) -> Result<Self, ShmError> {
+        let impossible = |reason| cut.impossible(shape.slice(), reason);
+        Ok(match cut {
+            Cut::Axis { axis, size } => {
+                Pieces::Grid(Grid::along(shape, *axis, *size).map_err(impossible)?)
+            }
+            Cut::Tiles(tile) => Pieces::Grid(Grid::tiles(shape, tile).map_err(impossible)?),
+            Cut::Regions(regions) => {
+                let parts = regions.parts(shape).map_err(impossible)?;
+                if exclusive {
+                    regions.check_disjoint()?;
+                }
+                Pieces::Regions(parts)
+            }
+        })
+    }
+
+    /// The number of blocks.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Pieces::Grid(grid) => grid.total,
+            Pieces::Regions(parts) => parts.len(),
+        }
+    }
+
+    /// The axis of which a block says start and range.
+    pub(super) fn axis(&self) -> usize {
+        match self {
+            Pieces::Grid(grid) => grid.axis,
+            Pieces::Regions(_) => 0,
+        }
+    }
+
+    /// Block `index`; of a grid, the last axis fastest.
+    pub(super) fn part(&self, index: usize) -> Option<Part<D>> {
+        match self {
+            Pieces::Grid(grid) => grid.part(index),
+            Pieces::Regions(parts) => parts.get(index).cloned(),
+        }
+    }
+}
+
+/// Blocks of one size.
 ///
 /// Invariant: each element lies in exactly one part; `counts` multiply to
 /// `total`.
@@ -54,30 +121,31 @@ pub(super) struct Grid<D> {
     total: usize,
 }
 
-/// One block of a grid.
+/// One block of a cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Part<D> {
     pub(super) start: D,
     pub(super) shape: D,
 }
 
-impl<D: Dimension> Grid<D> {
-    /// Checks that an array of this shape can be cut so.
-    pub(super) fn new(shape: &D, cut: &Cut) -> Result<Self, ShmError> {
-        match cut {
-            Cut::Axis { axis, size } => Grid::along(shape, *axis, *size),
-            Cut::Tiles(tile) => Grid::tiles(shape, tile),
+impl<D: Dimension> Part<D> {
+    /// This part and `rim` more elements on each side, as far as the array of
+    /// shape `whole` reaches.
+    pub(super) fn widened(&self, rim: &D, whole: &D) -> Part<D> {
+        let mut wide = self.clone();
+        for axis in 0..whole.ndim() {
+            let (start, len) = (self.start.slice()[axis], self.shape.slice()[axis]);
+            let rim = rim.slice()[axis];
+            let from = start.saturating_sub(rim);
+            let end = (start + len).saturating_add(rim);
+            wide.start.slice_mut()[axis] = from;
+            wide.shape.slice_mut()[axis] = end.min(whole.slice()[axis]) - from;
         }
-        .map_err(|reason| {
-            Kind::InvalidCut {
-                shape: shape.slice().to_vec(),
-                cut: cut.to_string(),
-                reason,
-            }
-            .into()
-        })
+        wide
     }
+}
 
+impl<D: Dimension> Grid<D> {
     fn along(shape: &D, axis: usize, size: usize) -> Result<Self, &'static str> {
         let Some(&len) = shape.slice().get(axis) else {
             return Err("there is no such axis");
@@ -118,17 +186,8 @@ impl<D: Dimension> Grid<D> {
         })
     }
 
-    /// The number of blocks.
-    pub(super) fn len(&self) -> usize {
-        self.total
-    }
-
-    pub(super) fn axis(&self) -> usize {
-        self.axis
-    }
-
     /// Block `index`, the last axis fastest.
-    pub(super) fn part(&self, index: usize) -> Option<Part<D>> {
+    fn part(&self, index: usize) -> Option<Part<D>> {
         if index >= self.total {
             return None;
         }
@@ -153,7 +212,7 @@ mod tests {
 
     /// How often each element lies in a block.
     fn cover(shape: &[usize], cut: &Cut) -> Array<u32, IxDyn> {
-        let grid = Grid::new(&IxDyn(shape), cut).unwrap();
+        let grid = Pieces::new(&IxDyn(shape), cut, true).unwrap();
         let mut hits = Array::zeros(IxDyn(shape));
         for index in 0..grid.len() {
             let part = grid.part(index).unwrap();
@@ -194,7 +253,7 @@ mod tests {
 
     #[test]
     fn ragged_ends_are_smaller() {
-        let grid = Grid::new(&Ix2(5, 3), &Cut::Tiles(vec![2, 2])).unwrap();
+        let grid = Pieces::new(&Ix2(5, 3), &Cut::Tiles(vec![2, 2]), true).unwrap();
         assert_eq!(grid.len(), 6);
         let part = |start, shape| Some(Part { start, shape });
         assert_eq!(grid.part(0), part(Ix2(0, 0), Ix2(2, 2)));
@@ -204,14 +263,8 @@ mod tests {
 
     #[test]
     fn sizes_beyond_the_array_give_one_block() {
-        let grid = Grid::new(
-            &Ix2(5, 3),
-            &Cut::Axis {
-                axis: 0,
-                size: usize::MAX,
-            },
-        )
-        .unwrap();
+        let size = usize::MAX;
+        let grid = Pieces::new(&Ix2(5, 3), &Cut::Axis { axis: 0, size }, true).unwrap();
         assert_eq!(grid.part(0).unwrap().shape, Ix2(5, 3));
         assert_eq!(grid.len(), 1);
     }
@@ -219,12 +272,16 @@ mod tests {
     #[test]
     fn zero_lengths() {
         let rows = |shape: Ix2| {
-            Grid::new(&shape, &Cut::Axis { axis: 0, size: 2 })
-                .unwrap()
-                .len()
+            let cut = Cut::Axis { axis: 0, size: 2 };
+            Pieces::new(&shape, &cut, true).unwrap().len()
         };
         assert_eq!((rows(Ix2(0, 4)), rows(Ix2(5, 0))), (0, 3));
-        assert_eq!(Grid::new(&Ix0(), &Cut::Tiles(vec![])).unwrap().len(), 1);
+        assert_eq!(
+            Pieces::new(&Ix0(), &Cut::Tiles(vec![]), true)
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -241,7 +298,7 @@ mod tests {
             (Cut::Tiles(vec![1]), "shape [1]: a tile needs one length"),
             (Cut::Tiles(vec![1, 0]), "shape [1, 0]: each length"),
         ] {
-            let error = Grid::new(&Ix2(4, 5), &cut).unwrap_err();
+            let error = Pieces::new(&Ix2(4, 5), &cut, true).unwrap_err();
             assert!(error.is_invalid_cut());
             let error = error.to_string();
             assert!(
@@ -249,5 +306,16 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_rim_ends_where_the_array_ends() {
+        let grid = Pieces::new(&Ix2(5, 4), &Cut::Tiles(vec![2, 2]), false).unwrap();
+        let wide = |index: usize, rim| grid.part(index).unwrap().widened(&rim, &Ix2(5, 4));
+        let part = |start, shape| Part { start, shape };
+        assert_eq!(wide(0, Ix2(1, 1)), part(Ix2(0, 0), Ix2(3, 3)));
+        assert_eq!(wide(3, Ix2(1, 1)), part(Ix2(1, 1), Ix2(4, 3)));
+        assert_eq!(wide(3, Ix2(0, 9)), part(Ix2(2, 0), Ix2(2, 4)));
+        assert_eq!(wide(5, Ix2(usize::MAX, 0)), part(Ix2(0, 2), Ix2(5, 2)));
     }
 }

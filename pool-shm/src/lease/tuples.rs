@@ -39,17 +39,29 @@ fn alike(footprints: &[Footprint]) -> Result<(), ShmError> {
 
 /// Checks that what is lent for writing is lent once.
 fn disjoint(footprints: &[Footprint]) -> Result<(), ShmError> {
-    for (i, one) in footprints.iter().enumerate() {
-        for other in &footprints[..i] {
-            if one.id == other.id && (one.writable || other.writable) {
+    for (second, one) in footprints.iter().enumerate() {
+        for (first, other) in footprints[..second].iter().enumerate() {
+            let exclusive = one.writable || other.writable;
+            if exclusive && one.id == other.id && meet(one, other) {
                 return Err(Kind::Overlap {
                     id: one.id.to_string(),
+                    first,
+                    second,
                 }
                 .into());
             }
         }
     }
     Ok(())
+}
+
+/// Whether two arrays of one segment have bytes in common; if it is not known,
+/// they have.
+fn meet(one: &Footprint, other: &Footprint) -> bool {
+    match (&one.elements, &other.elements) {
+        (Some(one), Some(other)) => one.meet(other),
+        _ => true,
+    }
 }
 
 /// What the arrays of a plan look like.
