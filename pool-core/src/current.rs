@@ -9,6 +9,10 @@ thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
+/// Set in the index of a single task, whose number counts the single tasks of its pool: so its seed is not that of an item of a
+/// call.
+pub(crate) const SINGLE: u64 = 1 << 63;
+
 /// The worker that this thread is.
 struct Here {
     control: Control,
@@ -37,18 +41,20 @@ impl Current {
         self.worker
     }
 
-    /// Index of the task in its call, from 0: the position of its argument or block.
+    /// Index of the task in its call, from 0: the position of its argument or block. Single tasks ([`crate::Pool::apply`],
+    /// [`crate::Pool::apply_async`]) are counted by their pool, from 0, in the order in which they were submitted.
     pub fn index(&self) -> u64 {
-        self.index
+        self.index & !SINGLE
     }
 
-    /// How often this task was begun before because its worker died: 0 at first.
+    /// How often this task was begun before because its worker died, or because it was late: 0 at first.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
     /// A number for a random stream that depends only on the pool's seed and the task's index: the same for any number of
-    /// workers, any chunk size, and after a crash. (SplitMix64 of the two, Steele et al., OOPSLA 2014.)
+    /// workers, any chunk size, and after a crash. (SplitMix64 of the two, Steele et al., OOPSLA 2014.) A single task and an
+    /// item of a call that have the same index have different seeds.
     pub fn seed(&self) -> u64 {
         let mut z = self
             .seed

@@ -1,6 +1,8 @@
 //! What can go wrong: with a pool ([`PoolError`]) and with one task ([`TaskError`]).
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +122,36 @@ impl fmt::Display for WorkerDeath {
     }
 }
 
+/// A task that took longer than its job allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MissedDeadline {
+    /// Index of the task, as in [`Current::index`](crate::Current::index).
+    pub index: u64,
+    /// How long it might take.
+    pub limit: Duration,
+    /// Number of the worker in its pool, from 0.
+    pub worker: usize,
+    /// Process id of the worker, which was killed.
+    pub pid: u32,
+    /// How often the task had been begun.
+    pub attempts: u32,
+}
+
+impl fmt::Display for MissedDeadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "task {} ran for more than its deadline of {:?}, so worker {} (pid {}) was killed",
+            self.index, self.limit, self.worker, self.pid
+        )?;
+        match self.attempts {
+            0 | 1 => Ok(()),
+            attempts => write!(f, ", attempt {attempts}"),
+        }
+    }
+}
+
 /// Why one task has no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
@@ -131,6 +163,10 @@ pub enum TaskError {
     /// written.
     #[error("{0}")]
     WorkerDied(WorkerDeath),
+    /// The task ran for longer than [`Job::deadline`](crate::Job::deadline) allows. Its worker was killed; other tasks are not
+    /// affected. A block that the task was writing may be half written.
+    #[error("{0}")]
+    DeadlineExceeded(MissedDeadline),
     /// The argument did not arrive: its `Deserialize` failed, or an array in it could not be attached.
     #[error("the argument could not be decoded in the worker: {message}")]
     DecodeArgument {
@@ -155,8 +191,9 @@ pub enum TaskError {
         /// What the decoder said.
         message: String,
     },
-    /// The task never began: it was cancelled, or its pool was stopped.
-    #[error("the task was cancelled before it began")]
+    /// The task was cancelled before it began, or while it ran by [`TaskHandle::cancel_now`](crate::TaskHandle::cancel_now); or
+    /// its pool was stopped before it began.
+    #[error("the task was cancelled")]
     Cancelled,
 }
 
@@ -189,9 +226,10 @@ pub(crate) enum PoolErrorKind {
         #[source]
         cause: TaskError,
     },
-    #[error("task {index} failed: {error}")]
+    #[error("task {index}{} failed: {error}", of_job(job.as_deref()))]
     Task {
         index: u64,
+        job: Option<Arc<str>>,
         #[source]
         error: TaskError,
     },
@@ -199,6 +237,10 @@ pub(crate) enum PoolErrorKind {
     Broken { cause: String },
     #[error("the pool was closed and begins no more calls: make another one, or close it later")]
     Closed,
+    #[error(
+        "the task runs on a thread, which cannot be killed: it was told to end, which it learns from `Current::is_cancelled`; make the pool with processes to kill tasks"
+    )]
+    NotKillable,
     #[error("argument {index} could not be encoded: {message}")]
     EncodeArgument { index: u64, message: String },
     #[error(
@@ -225,6 +267,11 @@ pub(crate) enum PoolErrorKind {
     TooLarge { what: &'static str, bytes: usize },
     #[error(transparent)]
     Memory(#[from] pool_shm::ShmError),
+}
+
+/// The job as it reads behind a task's index.
+fn of_job(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!(" of `{name}`"))
 }
 
 /// The cause as it reads for an initializer.
@@ -276,10 +323,24 @@ impl PoolError {
         matches!(*self.kind, PoolErrorKind::Memory(_))
     }
 
-    /// The task that failed: its index in the call, and why. For a failed initializer: the worker's number, and why.
+    /// A task that runs on a thread was to be killed ([`crate::TaskHandle::cancel_now`]).
+    pub fn is_not_killable(&self) -> bool {
+        matches!(*self.kind, PoolErrorKind::NotKillable)
+    }
+
+    /// The name of the job whose task failed, if it has one ([`crate::Job::name`]).
+    pub fn job(&self) -> Option<&str> {
+        match &*self.kind {
+            PoolErrorKind::Task { job, .. } => job.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The task that failed: its index in the call, or its number among the pool's single tasks, and why. For a failed initializer:
+    /// the worker's number, and why.
     pub fn task(&self) -> Option<(u64, &TaskError)> {
         match &*self.kind {
-            PoolErrorKind::Task { index, error } => Some((*index, error)),
+            PoolErrorKind::Task { index, error, .. } => Some((*index, error)),
             PoolErrorKind::Initializer { worker, cause } => Some((*worker as u64, cause)),
             _ => None,
         }

@@ -56,7 +56,7 @@ mod worker;
 #[cfg(not(loom))]
 pub use {
     current::{Current, current},
-    error::{PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit},
+    error::{MissedDeadline, PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit},
     pool::{
         AsCompleted, Imap, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo, WorkerState,
         as_completed, wait_all, wait_any,

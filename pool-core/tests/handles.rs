@@ -80,7 +80,7 @@ fn errors_of_the_task_come_with_the_result() {
     ));
     assert!(matches!(
         dies.get().unwrap_err().task(),
-        Some((0, TaskError::WorkerDied(_)))
+        Some((1, TaskError::WorkerDied(_)))
     ));
     assert_eq!(fine.get().unwrap(), 8);
 }
@@ -143,12 +143,146 @@ fn a_pending_task_that_is_cancelled_never_runs() {
     assert_eq!(blocker.get().unwrap(), "was told");
     assert_eq!(pool.apply(double, 3).unwrap(), 6);
     assert_eq!(pool.workers()[0].tasks_done, 2);
-    for handle in pending {
+    for (number, handle) in (1..).zip(pending) {
         assert_eq!(
             handle.get().unwrap_err().task(),
-            Some((0, &TaskError::Cancelled))
+            Some((number, &TaskError::Cancelled))
         );
     }
+}
+
+#[test]
+fn a_running_task_is_cancelled_by_killing_its_worker_alone() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let pool = Pool::builder()
+            .workers(2)
+            .start_method(method)
+            .build()
+            .unwrap();
+        let before: Vec<u32> = pool.workers().iter().map(|worker| worker.pid).collect();
+        // One never ends, the other is told by the end of the first.
+        let stuck = pool.job(park).retries(9).apply_async(()).unwrap();
+        let neighbour = pool.apply_async(run_on_owned, ()).unwrap();
+        await_state(&pool, WorkerState::Busy, 2);
+        assert!(stuck.cancel_now().unwrap());
+        // Again: it is on its way.
+        assert!(stuck.cancel_now().unwrap() || stuck.is_ready());
+        let error = stuck.get().unwrap_err();
+        assert_eq!(error.task(), Some((0, &TaskError::Cancelled)), "{error}");
+        await_state(&pool, WorkerState::Idle, 1);
+        let replaced = pool.workers().into_iter().zip(before);
+        assert_eq!(
+            replaced.filter(|(worker, pid)| worker.pid != *pid).count(),
+            1
+        );
+        assert!(!neighbour.cancel());
+        assert_eq!(neighbour.get().unwrap(), "was told");
+        let done = pool.apply_async(double, 4).unwrap();
+        assert!(wait_all(std::slice::from_ref(&done), None));
+        assert!(!done.cancel_now().unwrap());
+        assert_eq!(done.get().unwrap(), 8);
+        let pending = pool.apply_async(park, ()).unwrap();
+        assert!(pending.cancel_now().unwrap());
+        assert!(pending.get().is_err());
+    }
+}
+
+#[test]
+fn whoever_waits_learns_of_a_task_that_is_cancelled_while_it_runs() {
+    let pool = Pool::new(3).unwrap();
+    let (sender, errors) = mpsc::channel();
+    let told = pool.apply_async(park, ()).unwrap();
+    let told = told.on_error(move |error| sender.send(error.to_string()).unwrap());
+    let future = pool.apply_async(park, ()).unwrap();
+    let waited = pool.apply_async(park, ()).unwrap();
+    await_state(&pool, WorkerState::Busy, 3);
+    assert!(told.cancel_now().unwrap() && future.cancel_now().unwrap());
+    assert_eq!(
+        errors.recv().unwrap(),
+        "task 0 failed: the task was cancelled"
+    );
+    assert!(futures_executor::block_on(future).is_err());
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| wait_all(std::slice::from_ref(&waited), None));
+        assert!(waited.cancel_now().unwrap());
+        assert!(waits.join().unwrap());
+    });
+    drop(told);
+    assert_eq!(pool.map(double, 0..3).unwrap(), [0, 2, 4]);
+}
+
+#[test]
+fn tasks_that_end_while_they_are_cancelled_are_done_or_cancelled() {
+    let pool = Pool::new(2).unwrap();
+    let (mut cancelled, mut done) = (0, 0);
+    for i in 0..300 {
+        let handle = pool.apply_async(double, i).unwrap();
+        let neighbour = pool.apply_async(double, 2 * i).unwrap();
+        // With some luck it is waiting, running, or done.
+        (0..i % 50).for_each(|_| std::hint::spin_loop());
+        let promised = handle.cancel_now().unwrap();
+        match handle.get() {
+            Ok(result) => {
+                assert!(!promised && result == 2 * i);
+                done += 1;
+            }
+            Err(error) => {
+                assert!(promised);
+                assert!(matches!(error.task(), Some((_, TaskError::Cancelled))));
+                cancelled += 1;
+            }
+        }
+        // Never hit instead of the other.
+        assert_eq!(neighbour.get().unwrap(), 4 * i);
+    }
+    assert_eq!(cancelled + done, 300);
+}
+
+#[test]
+fn a_task_on_a_thread_cannot_be_killed_and_is_told() {
+    let pool = Pool::builder()
+        .workers(1)
+        .start_method(StartMethod::Thread)
+        .build()
+        .unwrap();
+    let running = pool.apply_async(run_on_owned, ()).unwrap();
+    await_state(&pool, WorkerState::Busy, 1);
+    let pending = pool.apply_async(double, 1).unwrap();
+    assert!(pending.cancel_now().unwrap());
+    let error = running.cancel_now().unwrap_err();
+    assert!(error.is_not_killable(), "{error}");
+    assert!(error.to_string().starts_with("the task runs on a thread"));
+    assert_eq!(running.get().unwrap(), "was told");
+}
+
+#[test]
+fn single_tasks_have_seeds_of_their_own_in_the_order_of_submission() {
+    let about = |_: ()| {
+        let current = current().unwrap();
+        (current.index(), current.seed())
+    };
+    let run = |workers: usize| -> Vec<(u64, u64)> {
+        let pool = Pool::builder().workers(workers).seed(7).build().unwrap();
+        let mut all: Vec<_> = (0..5).map(|_| pool.apply(about, ()).unwrap()).collect();
+        let handles: Vec<_> = (0..5)
+            .map(|_| pool.apply_async(about, ()).unwrap())
+            .collect();
+        all.extend(handles.into_iter().map(|handle| handle.get().unwrap()));
+        // Items of a call have the indices and the seeds of their call.
+        let items = pool.map(|_: u32| current().unwrap().seed(), 0..10).unwrap();
+        all.extend((100..).zip(items));
+        all.push(pool.apply(about, ()).unwrap());
+        all
+    };
+    let (one, three) = (run(1), run(3));
+    assert_eq!(one, three);
+    let indices: Vec<u64> = one.iter().map(|(index, _)| *index).collect();
+    assert_eq!(indices[..10], (0..10).collect::<Vec<_>>());
+    assert_eq!(indices[20], 10);
+    let mut seeds: Vec<u64> = one.iter().map(|(_, seed)| *seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    assert_eq!(seeds.len(), 21, "no two tasks share a seed");
 }
 
 #[test]
@@ -174,18 +308,18 @@ fn every_handle_resolves_when_the_pool_is_dropped() {
     for handle in running {
         assert!(matches!(
             handle.get().unwrap_err().task(),
-            Some((0, TaskError::WorkerDied(_)))
+            Some((1 | 2, TaskError::WorkerDied(_)))
         ));
     }
-    for handle in pending {
+    for (number, handle) in (3..).zip(pending) {
         assert_eq!(
             handle.get().unwrap_err().task(),
-            Some((0, &TaskError::Cancelled))
+            Some((number, &TaskError::Cancelled))
         );
     }
     assert_eq!(
         errors.recv().unwrap().task(),
-        Some((0, &TaskError::Cancelled))
+        Some((2_003, &TaskError::Cancelled))
     );
     assert!(waiting.join().unwrap().contains("cancelled"));
 }

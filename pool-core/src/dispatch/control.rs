@@ -11,6 +11,7 @@ use pool_shm::{Cells, Segment, ShmError};
 use serde::{Deserialize, Serialize};
 
 use super::claim::JobWords;
+use super::clock::Clock;
 use super::park::{Bell, Futex};
 use super::stream::{RingBytes, StreamReader, StreamWords};
 use super::tasks::{TaskEntry, TaskTable};
@@ -59,6 +60,8 @@ control_layout! {
         pub(crate) chunks: AtomicU32,
         /// Bytes of a result that is written in place, or [`IN_STREAM`].
         pub(crate) result_size: AtomicU32,
+        /// How long each item may take, in nanoseconds; 0: as long as it likes.
+        pub(crate) limit: AtomicU64,
         pub(crate) plan_offset: AtomicU64,
         pub(crate) plan_len: AtomicU64,
         pub(crate) lines_offset: AtomicU64,
@@ -78,6 +81,8 @@ control_layout! {
         /// 1 while the worker may have segments mapped that were lent to it for writing.
         pub(crate) holds: AtomicU32,
         pub(crate) tasks_done: AtomicU64,
+        /// Of the item that is run, if it has a deadline.
+        pub(crate) clock: Clock,
     }
 
     /// One worker's place.

@@ -4,6 +4,7 @@
 #[cfg(not(loom))]
 pub(crate) mod arena;
 pub(crate) mod claim;
+pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod control;
 pub(crate) mod join;

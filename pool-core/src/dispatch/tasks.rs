@@ -44,6 +44,8 @@ control_layout! {
         /// Bytes in `result` + 1, or 0 if the result went through the stream.
         pub(crate) result_len: AtomicU32,
         pub(crate) cancelled: AtomicU32,
+        /// How long each item may take, in nanoseconds; 0: as long as it likes.
+        pub(crate) limit: AtomicU64,
         /// How long the worker took, in nanoseconds.
         pub(crate) nanos: AtomicU64,
         pub(crate) arg: [AtomicU64; INLINE_WORDS],
@@ -68,6 +70,8 @@ pub(crate) enum Finished {
     /// Somebody in the pool's process sleeps on this task.
     WakePool,
     Quietly,
+    /// The task was cancelled while it ran: nothing of it counts, and this process is about to be killed.
+    Revoked,
 }
 
 impl<'a> TaskTable<'a> {
@@ -115,16 +119,25 @@ impl<'a> TaskTable<'a> {
     /// Worker: every item of the claimed task has its result.
     pub(crate) fn finish(&self, entry: usize, owner: Owner) -> Finished {
         inject::point("task.before-done");
-        // SYNC: task-done
-        let old = self.entries[entry]
-            .state
-            .swap(ClaimWord::Done(owner).bits(), Ordering::AcqRel);
-        inject::point("task.done");
-        if waited(old) {
-            Finished::WakePool
-        } else {
-            Finished::Quietly
+        let state = &self.entries[entry].state;
+        let done = ClaimWord::Done(owner).bits();
+        let mut bits = state.load(Ordering::Relaxed);
+        // A waiter may set its mark meanwhile, or the pool take the task away.
+        while ClaimWord::from_bits(bits) != ClaimWord::Revoked {
+            // SYNC: task-done
+            match state.compare_exchange_weak(bits, done, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => {
+                    inject::point("task.done");
+                    return if waited(bits) {
+                        Finished::WakePool
+                    } else {
+                        Finished::Quietly
+                    };
+                }
+                Err(now) => bits = now,
+            }
         }
+        Finished::Revoked
     }
 
     /// Whether something seems to be free to claim.
@@ -182,11 +195,39 @@ impl<'a> TaskTable<'a> {
         false
     }
 
+    /// Pool: takes a task away from the worker `owner` that runs it. Whether it could: the task is not done, and never will be.
+    #[must_use]
+    pub(crate) fn revoke(&self, entry: usize, owner: Owner) -> bool {
+        let state = &self.entries[entry].state;
+        let mut bits = state.load(Ordering::Relaxed);
+        while ClaimWord::from_bits(bits) == ClaimWord::Claimed(owner) {
+            // SYNC: task-done (one of the two comes first, this or the worker's end of the task)
+            match state.compare_exchange_weak(
+                bits,
+                ClaimWord::Revoked.bits(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => bits = now,
+            }
+        }
+        false
+    }
+
     /// Pool: the entry, done and read or claimed by a worker that is dead, can be used again.
     pub(crate) fn vacate(&self, entry: usize) {
         self.entries[entry]
             .state
             .store(ClaimWord::Void.bits(), Ordering::Release);
+    }
+
+    /// Pool: an entry that a worker of `slot` has claimed, if there is one.
+    #[cfg(not(loom))]
+    pub(crate) fn claimed_in(&self, slot: usize) -> Option<usize> {
+        (0..self.entries.len()).find(
+            |entry| matches!(self.word(*entry), ClaimWord::Claimed(owner) if owner.slot() == slot),
+        )
     }
 
     /// Pool: entries that the dead worker `owner` has claimed.

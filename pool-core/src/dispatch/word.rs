@@ -9,7 +9,8 @@
 //!   ▼
 //! Done(owner)          every item has its result
 //!
-//! Free(_) ── pool: CAS ──► Void      the job was cancelled, or the entry is not in use
+//! Free(_) ── pool: CAS ──► Void         the job was cancelled, or the entry is not in use
+//! Claimed(_) ── pool: CAS ──► Revoked   (tasks only) nothing that the claimer does counts any more; it is killed
 //! ```
 
 /// Most items that one chunk can hold: the index of the next item must fit into a [`ClaimWord::Free`].
@@ -58,10 +59,14 @@ impl Owner {
 /// A snapshot of a claim word. Every bit pattern is one of these, so a corrupt word is never undefined behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClaimWord {
-    Free { first: u32 },
+    Free {
+        first: u32,
+    },
     Claimed(Owner),
     Done(Owner),
     Void,
+    /// The pool has cancelled it while it ran, and kills the worker that had claimed it.
+    Revoked,
 }
 
 impl ClaimWord {
@@ -72,6 +77,7 @@ impl ClaimWord {
             ClaimWord::Claimed(owner) => (1 << KIND_SHIFT) | owner.bits(),
             ClaimWord::Done(owner) => (2 << KIND_SHIFT) | owner.bits(),
             ClaimWord::Void => 3 << KIND_SHIFT,
+            ClaimWord::Revoked => (3 << KIND_SHIFT) | 1,
         }
     }
 
@@ -82,6 +88,7 @@ impl ClaimWord {
             },
             1 => ClaimWord::Claimed(Owner::from_bits(bits)),
             2 => ClaimWord::Done(Owner::from_bits(bits)),
+            _ if bits & MAX_CHUNK_ITEMS == 1 => ClaimWord::Revoked,
             _ => ClaimWord::Void,
         }
     }
@@ -111,7 +118,7 @@ mod tests {
         #[test]
         fn every_word_survives_the_round_trip(slot in 0..MAX_SLOTS, generation in 0u32..(1 << 19), first in 0..=MAX_CHUNK_ITEMS) {
             let owner = Owner::new(slot, generation);
-            for word in [ClaimWord::Free { first }, ClaimWord::Claimed(owner), ClaimWord::Done(owner), ClaimWord::Void] {
+            for word in [ClaimWord::Free { first }, ClaimWord::Claimed(owner), ClaimWord::Done(owner), ClaimWord::Void, ClaimWord::Revoked] {
                 prop_assert_eq!(ClaimWord::from_bits(word.bits()), word);
                 prop_assert_eq!(ClaimWord::from_bits(word.bits() | waited_mark()), word);
                 prop_assert!(waited(word.bits() | waited_mark()) && !waited(word.bits()));

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use pool_shm::transfer::{Exports, Held};
 use pool_shm::{Segment, ShmError};
 
+use super::deadline::Limits;
 use super::follow::Followers;
 use crate::dispatch::arena::{Arena, Exhausted, Span};
 use crate::dispatch::control::{Control, JOBS};
@@ -90,6 +92,13 @@ impl Gathered {
 #[derive(Debug)]
 pub(crate) struct JobBook {
     pub(crate) number: u64,
+    /// What the user calls it.
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) descriptor: u64,
+    /// Index of item 0 in its call.
+    pub(crate) first_index: u64,
+    /// How long each item may take.
+    pub(crate) limit: Option<Duration>,
     pub(crate) memory: Vec<Span>,
     pub(crate) items: u32,
     pub(crate) chunk_len: u32,
@@ -103,7 +112,7 @@ pub(crate) struct JobBook {
     pub(crate) failed: Vec<(u32, TaskError)>,
     /// Chunks that begin again behind their first item, and where.
     pub(crate) resumed: HashMap<u32, u32>,
-    /// How often the items on which a worker died were begun.
+    /// How often the items on which a worker died, or that were late, were begun.
     pub(crate) attempts: HashMap<u32, u32>,
     pub(crate) retries: u32,
     pub(crate) cancelled: bool,
@@ -146,6 +155,10 @@ pub(crate) enum Outcome {
 /// A task of the table.
 #[derive(Debug)]
 pub(crate) struct TaskBook {
+    /// What the user calls the job that it is a part of.
+    pub(crate) name: Option<Arc<str>>,
+    /// How long each item may take; taken out once it is done.
+    pub(crate) limit: Option<Duration>,
     pub(crate) descriptor: u64,
     pub(crate) base: u64,
     pub(crate) items: u32,
@@ -183,10 +196,21 @@ pub(crate) struct Place {
     pub(crate) ready: bool,
     /// Its stream was overwritten: it has to go.
     pub(crate) corrupt: bool,
+    /// Its item is late: it has to go.
+    pub(crate) is_late: bool,
+    /// The entry of the task that was cancelled while it ran: it has to go.
+    pub(crate) revoked: Option<usize>,
     /// Bytes of its stream that are not a whole record yet.
     pub(crate) pending: Vec<u8>,
     /// What its next items belong to.
     pub(crate) target: Option<Target>,
+}
+
+impl Place {
+    /// Whether its worker is to be killed.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.corrupt || self.is_late || self.revoked.is_some()
+    }
 }
 
 /// Why a pool runs nothing any more.
@@ -238,6 +262,10 @@ pub(crate) struct Book {
     pub(crate) wakers: Vec<Waker>,
     pub(crate) next_job: u64,
     pub(crate) next_task: u64,
+    /// How many single tasks there were: the index of the next.
+    pub(crate) next_single: u64,
+    /// The deadlines of what is under way.
+    pub(crate) limits: Limits,
     /// Where the next task of the table is published, see [`crate::dispatch::tasks`].
     pub(crate) next_position: u64,
     /// Measured nanoseconds per item of tasks that were run before, by descriptor.
@@ -261,6 +289,8 @@ impl Book {
             wakers: Vec::new(),
             next_job: 1,
             next_task: 1,
+            next_single: 0,
+            limits: Limits::default(),
             next_position: 0,
             costs: HashMap::new(),
             failure: None,
@@ -310,6 +340,7 @@ impl Book {
     /// Takes a task out, and its arguments back.
     pub(crate) fn remove_task(&mut self, id: u64) -> Option<TaskBook> {
         let mut task = self.tasks.remove(&id)?;
+        self.limits.remove(task.limit.take());
         self.free_arguments(task.take_arguments());
         Some(task)
     }

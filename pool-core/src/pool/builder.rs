@@ -240,7 +240,7 @@ impl<S: 'static> PoolBuilder<S> {
         let (kick, ties, held) = descriptors()
             .map_err(|error| start_error("descriptors for a pipe and a counter", error))?;
         kept.push(Box::new(held));
-        let core = Arc::new(Core::new(control, kick));
+        let core = Arc::new(Core::new(control, kick, self.method));
         let closing = Arc::new(AtomicBool::new(false));
         let watcher = Watcher::new(
             Arc::clone(&core),

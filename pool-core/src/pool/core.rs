@@ -12,6 +12,7 @@ use super::courier::Courier;
 use crate::atomic::{Ordering, fence};
 use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
+use crate::start::StartMethod;
 use crate::{start, sys};
 
 /// How often a waiting caller looks before it lets other threads run.
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     /// Wakes the watcher.
     pub(crate) kick: OwnedFd,
     pub(super) courier: Courier,
+    /// What the workers are.
+    method: StartMethod,
     /// No call may begin any more.
     pub(super) closed: AtomicBool,
     /// Of which process this is: copies of it must not use what it shares with its workers.
@@ -34,16 +37,22 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(control: Control, kick: OwnedFd) -> Core {
+    pub(crate) fn new(control: Control, kick: OwnedFd, method: StartMethod) -> Core {
         let book = Mutex::new(Book::new(&control));
         Core {
             control,
             book,
             kick,
             courier: Courier::default(),
+            method,
             closed: AtomicBool::new(false),
             copies: start::copies(),
         }
+    }
+
+    /// Whether the workers are processes, which can be killed one by one.
+    pub(super) fn has_processes(&self) -> bool {
+        self.method != StartMethod::Thread
     }
 
     /// The book. No code of users runs while it is locked, so a poisoned lock has a sound book behind it.

@@ -10,12 +10,20 @@ use pool_shm::transfer::Held;
 
 use super::book::{Failure, Outcome, TaskBook};
 use super::collect::decode_result;
+use crate::current::SINGLE;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 use crate::task::Sendable;
 
-/// How a task ended, for its callbacks.
+/// How a single task ended, for its handle and its callbacks.
 #[derive(Debug)]
-pub(super) enum Resolution {
+pub(super) struct Resolution {
+    index: u64,
+    job: Option<Arc<str>>,
+    end: End,
+}
+
+#[derive(Debug)]
+enum End {
     /// Its encoded result or its error, and what keeps the segments that the result names.
     Task(
         Result<Vec<u8>, TaskError>,
@@ -32,24 +40,28 @@ impl Resolution {
             Outcome::Streamed(gathered) => gathered.first(),
             Outcome::InPlace { .. } => None,
         };
-        match (first, failure) {
-            (Some((result, held)), _) => Resolution::Task(result, held),
-            (None, Some(failure)) if failure.task_error().is_none() => {
-                Resolution::Broken(failure.clone())
-            }
-            (None, _) => Resolution::Task(Err(TaskError::Cancelled), Vec::new()),
+        let end = match (first, failure) {
+            (Some((result, held)), _) => End::Task(result, held),
+            (None, Some(failure)) if failure.task_error().is_none() => End::Broken(failure.clone()),
+            (None, _) => End::Task(Err(TaskError::Cancelled), Vec::new()),
+        };
+        Resolution {
+            index: task.base & !SINGLE,
+            job: task.name.clone(),
+            end,
         }
     }
 
     /// The decoded result.
     pub(super) fn decode<R: Sendable>(&self) -> Result<R, PoolError> {
-        match self {
-            Resolution::Task(result, _) => {
+        match &self.end {
+            End::Task(result, _) => {
                 let bytes = result.as_ref().map(|bytes| &bytes[..]);
+                let (index, job) = (self.index, self.job.clone());
                 decode_result(bytes.map_err(TaskError::clone))
-                    .map_err(|error| PoolErrorKind::Task { index: 0, error }.into())
+                    .map_err(|error| PoolErrorKind::Task { index, job, error }.into())
             }
-            Resolution::Broken(failure) => Err(failure.error()),
+            End::Broken(failure) => Err(failure.error()),
         }
     }
 }

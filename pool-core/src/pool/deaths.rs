@@ -1,12 +1,15 @@
 //! What a death costs: the account of a worker that is known to be dead.
 
+use std::time::Duration;
+
 use super::book::{Book, JobBook, Outcome};
 use super::core::Core;
 use crate::atomic::Ordering;
+use crate::current::SINGLE;
 use crate::dispatch::claim::{ClaimTable, Lost};
 use crate::dispatch::control::{JOBS, status};
 use crate::dispatch::word::Owner;
-use crate::error::{TaskError, WorkerDeath, WorkerExit};
+use crate::error::{MissedDeadline, TaskError, WorkerDeath, WorkerExit};
 
 /// A worker that is dead, and what it was doing.
 #[derive(Debug)]
@@ -16,16 +19,29 @@ struct Dead {
     exit: WorkerExit,
     /// The item that it had begun.
     begun: Option<u32>,
+    /// It was killed because that item was late.
+    is_late: bool,
 }
 
 impl Dead {
-    fn error(&self, attempts: u32) -> TaskError {
-        TaskError::WorkerDied(WorkerDeath {
-            worker: self.owner.slot(),
-            pid: self.pid,
-            exit: self.exit,
-            attempts,
-        })
+    /// The error of the item that it had begun, which may take `limit` and was begun `attempts` times.
+    fn error(&self, index: u64, limit: Option<Duration>, attempts: u32) -> TaskError {
+        let (worker, pid) = (self.owner.slot(), self.pid);
+        match limit.filter(|_| self.is_late) {
+            Some(limit) => TaskError::DeadlineExceeded(MissedDeadline {
+                index: index & !SINGLE,
+                limit,
+                worker,
+                pid,
+                attempts,
+            }),
+            None => TaskError::WorkerDied(WorkerDeath {
+                worker,
+                pid,
+                exit: self.exit,
+                attempts,
+            }),
+        }
     }
 }
 
@@ -43,12 +59,17 @@ impl Core {
             pid: place.pid,
             exit,
             begun: (item % 2 == 1).then_some(item / 2),
+            // One that ended in another way while its item became late has a cause of its own.
+            is_late: place.is_late && matches!(exit, WorkerExit::Signal(9) | WorkerExit::Unknown),
         };
+        self.note_death(book, &dead);
         self.settle_jobs(book, &dead);
         self.settle_tasks(book, &dead);
+        self.settle_revoked(book, slot);
         report.joined.store(0, Ordering::Release);
         report.item.store(0, Ordering::Relaxed);
         report.holds.store(0, Ordering::Relaxed);
+        report.clock.reset();
         self.control.bell().forget(slot);
         self.control.stream_reader(slot).reset();
         let place = self.control.slot(slot);
@@ -62,8 +83,24 @@ impl Core {
         let place = &mut book.places[slot];
         place.pending.clear();
         (place.target, place.alive, place.ready, place.corrupt) = (None, false, false, false);
+        place.is_late = false;
         // It may have taken wake-ups with it that were meant for others.
         self.control.ring_all();
+    }
+
+    /// Says what it was doing to whoever traces the pool.
+    fn note_death(&self, book: &Book, dead: &Dead) {
+        if let Some(doing) = self.doing(book, dead.owner.slot()) {
+            tracing::warn!(
+                worker = dead.owner.slot(),
+                pid = dead.pid,
+                exit = %dead.exit,
+                job = &*doing.name,
+                task = doing.index,
+                late = dead.is_late,
+                "a worker has ended in a task"
+            );
+        }
     }
 
     fn settle_jobs(&self, book: &mut Book, dead: &Dead) {
@@ -102,7 +139,8 @@ impl Core {
             if dead.begun == Some(next) && next < task.items {
                 task.attempts += 1;
                 if task.attempts > task.retries {
-                    let error = dead.error(task.attempts);
+                    let index = task.base + u64::from(next);
+                    let error = dead.error(index, task.limit, task.attempts);
                     match &mut task.outcome {
                         Outcome::Streamed(gathered) => gathered.push_error(error),
                         Outcome::InPlace { failed, .. } => failed.push((next, error)),
@@ -139,7 +177,8 @@ fn settle_chunk(job: &mut JobBook, table: &ClaimTable<'_>, chunk: u32, dead: &De
         let attempts = job.attempts.entry(next).or_default();
         *attempts += 1;
         if *attempts > job.retries {
-            let error = dead.error(*attempts);
+            let index = job.first_index + u64::from(next);
+            let error = dead.error(index, job.limit, *attempts);
             match &mut job.gathered {
                 Some(gathered) => gathered[chunk as usize].push_error(error),
                 None => job.failed.push((next, error)),

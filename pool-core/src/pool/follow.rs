@@ -129,6 +129,7 @@ impl Core {
             return;
         };
         let arguments = task.take_arguments();
+        let limit = task.limit.take();
         let wakers = task.followers.take_wakers();
         let callbacks = std::mem::take(&mut task.followers.callbacks);
         let detached = task.followers.detached;
@@ -140,6 +141,7 @@ impl Core {
             self.courier.send(resolution, callbacks);
         }
         book.wakers.extend(wakers);
+        book.limits.remove(limit);
         book.free_arguments(arguments);
         if detached {
             self.drop_task(book, id);
@@ -194,8 +196,14 @@ impl Core {
 
     /// Takes back a task that has not begun, and tells one that has. Whether it will never run.
     pub(super) fn cancel_task(&self, id: u64) -> bool {
-        let mut guard = self.book();
-        let book = &mut *guard;
+        let mut book = self.book();
+        let cancelled = self.cancel_pending(&mut book, id);
+        self.unlock(book);
+        cancelled
+    }
+
+    /// The same with the book at hand. The caller has [`Core::unlock`] it.
+    pub(super) fn cancel_pending(&self, book: &mut Book, id: u64) -> bool {
         let Some(task) = book.tasks.get_mut(&id).filter(|task| !task.done) else {
             return false;
         };
@@ -210,13 +218,12 @@ impl Core {
         resolve(task, TaskError::Cancelled);
         self.note_done(book, id);
         self.publish_backlog(book);
-        self.unlock(guard);
         true
     }
 }
 
 /// Gives every item of a task that has no result yet the same error.
-fn resolve(task: &mut TaskBook, error: TaskError) {
+pub(super) fn resolve(task: &mut TaskBook, error: TaskError) {
     match &mut task.outcome {
         Outcome::Streamed(gathered) => {
             while gathered.len() < task.items {

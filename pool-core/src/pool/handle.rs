@@ -7,13 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use pool_shm::transfer;
-
 use super::book::{Outcome, TaskBook};
 use super::core::Core;
 use super::courier::{Callback, Resolution};
 use super::follow::Follow;
-use super::task::{Batch, ValueCall};
+use super::task::ValueCall;
 use crate::error::PoolError;
 use crate::task::Sendable;
 
@@ -54,11 +52,10 @@ pub struct TaskHandle<R> {
 impl<R: Sendable> TaskHandle<R> {
     pub(super) fn begin<A: Sendable>(
         core: &Arc<Core>,
-        call: ValueCall,
+        call: &ValueCall,
         argument: &A,
     ) -> Result<Self, PoolError> {
-        let (batch, exports) = transfer::export(|| Batch::of(argument));
-        let sent = core.submit(call, 0, batch?, exports, None)?;
+        let (sent, _) = core.submit_single(call, argument)?;
         Ok(TaskHandle {
             core: Arc::clone(core),
             id: sent.id,
@@ -214,11 +211,40 @@ impl<R> TaskHandle<R> {
     /// }
     /// assert!(pending.cancel() && !running.cancel());
     /// assert_eq!(running.get()?, 7);
-    /// assert_eq!(pending.get().unwrap_err().task(), Some((0, &TaskError::Cancelled)));
+    /// assert_eq!(pending.get().unwrap_err().task(), Some((1, &TaskError::Cancelled)));
     /// # Ok::<(), pool_core::PoolError>(())
     /// ```
     pub fn cancel(&self) -> bool {
         self.core.cancel_task(self.id)
+    }
+
+    /// Cancels the task also if it runs: then its worker, and that one alone, is killed and replaced. `true`: the task has no
+    /// result, and the handle resolves as [`TaskError::Cancelled`](crate::TaskError), once the task does not run any more.
+    /// `false`: it had ended.
+    ///
+    /// It is not repeated, whatever its job's [`retries`](crate::Job::retries). What it did by then is done: a task that
+    /// writes somewhere may leave it half written.
+    ///
+    /// # Errors
+    ///
+    /// The task runs and the workers are threads, which cannot be killed ([`PoolError::is_not_killable`]). It was told, as by
+    /// [`TaskHandle::cancel`].
+    ///
+    /// ```
+    /// use pool_core::{Pool, TaskError};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let handle = pool.apply_async(|()| std::thread::park(), ())?; // parks for ever
+    /// while pool.workers().iter().all(|worker| worker.state != pool_core::WorkerState::Busy) {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(handle.cancel_now()?);
+    /// assert_eq!(handle.get().unwrap_err().task(), Some((0, &TaskError::Cancelled)));
+    /// assert_eq!(pool.apply(|i: u32| i + 1, 1)?, 2);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn cancel_now(&self) -> Result<bool, PoolError> {
+        self.core.cancel_task_now(self.id)
     }
 
     /// Has `waker` woken when the task has ended; whether it has already.

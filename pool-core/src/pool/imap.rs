@@ -77,13 +77,14 @@ impl<I, R> Imap<I, R> {
             Ok(call) => (call, None),
             Err(error) => (ValueCall::default(), Some(End::Error(error))),
         };
+        let chunk = call.options.chunk.unwrap_or(1);
         Imap {
             core: Arc::clone(core),
             call,
             is_ordered,
             items: end.is_none().then_some(items),
             index: 0,
-            chunk: call.options.chunk.unwrap_or(1),
+            chunk,
             sent: VecDeque::new(),
             under_way: 0,
             ready: VecDeque::new(),
@@ -149,7 +150,7 @@ where
             let size = plain::size::<R>();
             match self
                 .core
-                .submit(self.call, self.index, batch, exports, size)
+                .submit(&self.call, self.index, batch, exports, size)
             {
                 Ok(sent) => {
                     let base = self.index;
@@ -160,7 +161,7 @@ where
                 Err(error) => self.end_by(End::Error(error)),
             }
             if self.call.options.chunk.is_none() {
-                let known = self.core.known_chunk(self.call);
+                let known = self.core.known_chunk(&self.call);
                 self.chunk = self.chunk.saturating_mul(2).clamp(1, known);
             }
         }
@@ -203,8 +204,10 @@ where
         self.under_way -= u64::from(sent.items);
         let mut results = Each::<R>(Vec::with_capacity(sent.items as usize));
         self.core.hand_out_task(sent.id, &mut results);
+        let job = &self.call.options.name;
         let with_index = |(index, result): (u64, Result<R, _>)| {
-            result.map_err(|error| PoolErrorKind::Task { index, error }.into())
+            let job = job.clone();
+            result.map_err(|error| PoolErrorKind::Task { index, job, error }.into())
         };
         self.ready.extend((base..).zip(results.0).map(with_index));
         Ok(())

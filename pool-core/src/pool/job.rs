@@ -4,11 +4,13 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::book::{Book, Gathered, JobBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
+use super::deadline::nanos;
 use super::verbs::Options;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::dispatch::arena::{Exhausted, Span};
@@ -39,7 +41,7 @@ pub(crate) struct Span64<'a> {
     pub(crate) plan: &'a [u8],
     /// Bytes of a result that is written in place.
     pub(crate) in_place: Option<usize>,
-    pub(crate) options: Options,
+    pub(crate) options: &'a Options,
 }
 
 /// Takes the results of a call, in order.
@@ -106,10 +108,11 @@ impl<R: 'static> Gather<R> for AllOrError<R> {
 }
 
 impl<R> AllOrError<R> {
-    pub(crate) fn finish(self) -> Result<Vec<R>, PoolError> {
+    /// What a call of the job `name` returns.
+    pub(crate) fn finish(self, job: Option<Arc<str>>) -> Result<Vec<R>, PoolError> {
         match self.error {
             None => Ok(self.values),
-            Some((index, error)) => Err(PoolErrorKind::Task { index, error }.into()),
+            Some((index, error)) => Err(PoolErrorKind::Task { index, job, error }.into()),
         }
     }
 }
@@ -282,31 +285,17 @@ impl Core {
             self.control.write_arena(plan, call.plan);
         }
         self.describe(call, &open, first, chunk_len, plan);
-        let gathered = call
-            .in_place
-            .is_none()
-            .then(|| (0..chunks).map(|_| Gathered::default()).collect());
-        book.jobs[place] = Some(JobBook {
-            number,
-            memory,
-            items,
-            chunk_len,
-            chunks,
-            lines,
-            states,
-            gathered,
-            failed: Vec::new(),
-            resumed: HashMap::new(),
-            attempts: HashMap::new(),
-            retries: call.options.retries,
-            cancelled: false,
-        });
+        book.jobs[place] = Some(book_of(call, &open, first, chunk_len, memory));
         join::open(&self.control.header().jobs[place].number, number);
         self.control
             .orders()
             .open_jobs
             .fetch_or(1 << place, Ordering::Release); // SYNC: open-jobs
+        let tell = book.limits.add(call.options.deadline);
         drop(book);
+        if tell {
+            self.kick();
+        }
         self.control.ring_bell(chunks);
         Ok(Some(open))
     }
@@ -408,6 +397,7 @@ impl Core {
             (&job.lines_offset, open.lines as u64),
             (&job.states_offset, open.states as u64),
             (&job.results_offset, open.results as u64),
+            (&job.limit, nanos(call.options.deadline)),
         ] {
             word.store(value, Ordering::Relaxed);
         }
@@ -545,6 +535,7 @@ impl Core {
     /// Closes a job; its book. Its memory stays until [`Core::free`].
     fn retire(&self, book: &mut Book, open: &Open) -> Option<JobBook> {
         let job = book.jobs[open.place].take_if(|job| job.number == open.number)?;
+        book.limits.remove(job.limit);
         // Nobody else opens a job here before the memory is free.
         book.retired.push((open.place, open.number, Vec::new()));
         self.control
@@ -568,6 +559,40 @@ impl Core {
         }
         // Another caller has looked meanwhile: nobody touches the job any more, and its place is in use again.
         memory.into_iter().for_each(|span| book.arena.free(span));
+    }
+}
+
+/// What the book keeps of a job.
+fn book_of(
+    call: &Span64<'_>,
+    open: &Open,
+    first: u64,
+    chunk_len: u32,
+    memory: Vec<Span>,
+) -> JobBook {
+    let chunks = open.chunks as u32;
+    let gathered = call
+        .in_place
+        .is_none()
+        .then(|| (0..chunks).map(|_| Gathered::default()).collect());
+    JobBook {
+        number: open.number,
+        name: call.options.name.clone(),
+        descriptor: call.descriptor,
+        first_index: first,
+        limit: call.options.deadline,
+        memory,
+        items: open.items,
+        chunk_len,
+        chunks,
+        lines: open.lines,
+        states: open.states,
+        gathered,
+        failed: Vec::new(),
+        resumed: HashMap::new(),
+        attempts: HashMap::new(),
+        retries: call.options.retries,
+        cancelled: false,
     }
 }
 

@@ -2,10 +2,13 @@
 
 mod book;
 mod builder;
+mod cancel;
 mod collect;
 mod core;
 mod courier;
+mod deadline;
 mod deaths;
+mod doing;
 mod follow;
 mod handle;
 mod imap;

@@ -9,11 +9,13 @@ use pool_shm::transfer::{self, Exports};
 use super::book::{Arguments, Book, Gathered, Outcome, TaskBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
+use super::deadline::nanos;
 use super::follow::Followers;
 use super::job::{Each, Gather};
 use super::verbs::Options;
 use crate::atomic::Ordering;
 use crate::codec;
+use crate::current::SINGLE;
 use crate::dispatch::tasks::INLINE_BYTES;
 use crate::dispatch::word::ClaimWord;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
@@ -109,7 +111,7 @@ impl Batch {
 }
 
 /// How a call over values is run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ValueCall {
     pub(crate) descriptor: u64,
     pub(crate) options: Options,
@@ -133,7 +135,7 @@ impl Core {
     /// Runs a task for every value of `items` and hands the results to `gather`, in order.
     pub(crate) fn run_values<A, R, G>(
         &self,
-        call: ValueCall,
+        call: &ValueCall,
         items: impl Iterator<Item = A>,
         gather: &mut G,
     ) -> Result<(), PoolError>
@@ -175,11 +177,10 @@ impl Core {
     /// Runs one task.
     pub(crate) fn run_one<A: Sendable, R: Sendable>(
         &self,
-        call: ValueCall,
+        call: &ValueCall,
         argument: &A,
     ) -> Result<R, PoolError> {
-        let (batch, exports) = transfer::export(|| Batch::of(argument));
-        let sent = self.submit(call, 0, batch?, exports, None)?;
+        let (sent, index) = self.submit_single(call, argument)?;
         let mut window = Window {
             core: self,
             sent: VecDeque::from([sent]),
@@ -189,7 +190,22 @@ impl Core {
         let mut result = Each(Vec::with_capacity(1));
         self.hand_out_task(sent.id, &mut result);
         let result = result.0.pop().unwrap_or(Err(TaskError::Cancelled));
-        result.map_err(|error| PoolErrorKind::Task { index: 0, error }.into())
+        let job = call.options.name.clone();
+        result.map_err(|error| PoolErrorKind::Task { index, job, error }.into())
+    }
+
+    /// Sends a single task; the number that the pool gives it.
+    pub(super) fn submit_single<A: Sendable>(
+        &self,
+        call: &ValueCall,
+        argument: &A,
+    ) -> Result<(Sent, u64), PoolError> {
+        let (batch, exports) = transfer::export(|| Batch::of(argument));
+        let batch = batch?;
+        let book = self.book();
+        let number = book.next_single;
+        let sent = self.submit_to(book, call, SINGLE | number, batch, exports, None);
+        Ok((sent?, number))
     }
 
     /// After an error: takes back what has not begun, and waits for what has, whose errors may come first by index.
@@ -211,7 +227,7 @@ impl Core {
     /// Items of the first chunks: one, until the task's cost is known or can be guessed from many items.
     fn first_chunk(
         &self,
-        call: ValueCall,
+        call: &ValueCall,
         (least, _): (usize, Option<usize>),
         workers: usize,
     ) -> u32 {
@@ -223,23 +239,35 @@ impl Core {
     }
 
     /// Items of a chunk by what is known of the task's cost.
-    pub(super) fn known_chunk(&self, call: ValueCall) -> u32 {
+    pub(super) fn known_chunk(&self, call: &ValueCall) -> u32 {
         let known = self.book().costs.get(&call.descriptor).copied();
         known
             .map_or(1, |cost| (CHUNK_NANOS / cost.max(1.0)) as u32)
             .clamp(1, CHUNK_ITEMS)
     }
 
+    /// Sends a chunk of a call, whose first item has index `base`.
     pub(super) fn submit(
         &self,
-        call: ValueCall,
+        call: &ValueCall,
+        base: u64,
+        batch: Batch,
+        exports: Exports,
+        in_place: Option<usize>,
+    ) -> Result<Sent, PoolError> {
+        self.submit_to(self.book(), call, base, batch, exports, in_place)
+    }
+
+    fn submit_to(
+        &self,
+        mut book: MutexGuard<'_, Book>,
+        call: &ValueCall,
         base: u64,
         batch: Batch,
         exports: Exports,
         in_place: Option<usize>,
     ) -> Result<Sent, PoolError> {
         let (items, bytes) = batch.into_bytes();
-        let mut book = self.book();
         if let Some(failure) = &book.failure {
             return Err(failure.error());
         }
@@ -262,9 +290,14 @@ impl Core {
         };
         let id = book.next_task;
         book.next_task += 1;
+        book.next_single += u64::from(base & SINGLE != 0);
+        let options = &call.options;
+        let tell = book.limits.add(options.deadline);
         book.tasks.insert(
             id,
             TaskBook {
+                name: options.name.clone(),
+                limit: options.deadline,
                 descriptor: call.descriptor,
                 base,
                 items,
@@ -274,12 +307,15 @@ impl Core {
                 next: 0,
                 entry: None,
                 attempts: 0,
-                retries: call.options.retries,
+                retries: options.retries,
                 done: false,
                 followers: Followers::default(),
             },
         );
         self.offer(book, id);
+        if tell {
+            self.kick();
+        }
         Ok(Sent { id, items })
     }
 
@@ -338,6 +374,7 @@ impl Core {
         entry.notify.store(notify.into(), Ordering::Relaxed);
         entry.cancelled.store(cancelled.into(), Ordering::Relaxed);
         entry.result_len.store(0, Ordering::Relaxed);
+        entry.limit.store(nanos(task.limit), Ordering::Relaxed);
         task.entry = Some(index);
         book.entries.insert(index, id);
         book.next_position = position + 1;

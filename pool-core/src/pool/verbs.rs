@@ -2,10 +2,12 @@
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use pool_shm::{Blocks, Lessee, transfer};
 
 use super::Pool;
+use super::core::Core;
 use super::handle::TaskHandle;
 use super::imap::Imap;
 use super::job::{AllOrError, Each, Gather, Span64};
@@ -17,26 +19,41 @@ use crate::task::{BlockTask, Sendable, Task};
 use crate::worker::{Indices, OverBlocks, Values, in_place};
 
 /// The options of one call.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) chunk: Option<u32>,
     pub(crate) retries: u32,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) window: Option<u32>,
 }
 
 impl Options {
-    fn check(&self) -> Result<(), PoolError> {
-        if self.chunk != Some(0) {
+    fn check(&self, core: &Core) -> Result<(), PoolError> {
+        if self.chunk == Some(0) {
+            return refuse("chunk", "0", "a worker claims at least 1 task at a time");
+        }
+        let Some(deadline) = self.deadline else {
             return Ok(());
+        };
+        if deadline.is_zero() {
+            return refuse("deadline", "0 s", "every task takes some time");
         }
-        let accepted = "a worker claims at least 1 task at a time".to_owned();
-        Err(PoolErrorKind::Option {
-            option: "chunk",
-            value: "0".to_owned(),
-            accepted,
+        if !core.has_processes() {
+            let accepted = "a task that is late is stopped by killing its worker, and these workers are threads: choose a start method that makes processes, or let the task look at the time";
+            return refuse("deadline", &format!("{deadline:?}"), accepted);
         }
-        .into())
+        Ok(())
     }
+}
+
+fn refuse(option: &'static str, value: &str, accepted: &str) -> Result<(), PoolError> {
+    Err(PoolErrorKind::Option {
+        option,
+        value: value.to_owned(),
+        accepted: accepted.to_owned(),
+    }
+    .into())
 }
 
 /// A call with options. Made by [`Pool::job`]; ends in one of the pool's verbs.
@@ -65,12 +82,63 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         self
     }
 
-    /// Declares the task repeatable: if its worker dies it is begun again, up to `retries` times. Default: 0, the task fails with
-    /// [`TaskError::WorkerDied`].
+    /// Declares the task repeatable: if its worker dies, or is killed because the task is late ([`Job::deadline`]), it is begun
+    /// again, up to `retries` times in all. Default: 0, the task fails with [`TaskError::WorkerDied`].
     ///
-    /// A panic is never repeated. A task over a block finds the block as the dead worker left it.
+    /// A panic is never repeated, nor is a task that was cancelled. A task over a block finds the block as the dead worker left
+    /// it.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
+        self
+    }
+
+    /// How long each task may take. One that takes longer fails with [`TaskError::DeadlineExceeded`], or is repeated if the job has
+    /// [`Job::retries`]: its worker is killed and replaced; the other tasks that it had claimed run elsewhere. A worker that is
+    /// stopped (SIGSTOP) in a task is killed in the same way. Default: as long as it likes.
+    ///
+    /// The clock of a task runs from before its argument is decoded until its result is encoded, for each task of a chunk by
+    /// itself; waiting for a worker does not count. It is noticed within about a millisecond. A task with a deadline costs some
+    /// 50 ns more (it reads the time), one without nothing.
+    ///
+    /// Workers that are threads ([`StartMethod::Thread`](crate::StartMethod::Thread)) cannot be killed: the verb returns an error
+    /// ([`PoolError::is_option`]), as it does for a deadline of zero.
+    ///
+    /// ```
+    /// use pool_core::{Pool, TaskError};
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let task = |i: u32| {
+    ///     while i == 3 {
+    ///         std::thread::park(); // for ever
+    ///     }
+    ///     i
+    /// };
+    /// let results = pool.job(task).deadline(Duration::from_millis(100)).try_map(0..6)?;
+    /// let Err(TaskError::DeadlineExceeded(missed)) = &results[3] else { panic!() };
+    /// assert_eq!(missed.index, 3);
+    /// assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 5);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    #[doc(alias = "timeout")]
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.options.deadline = Some(limit);
+        self
+    }
+
+    /// Names the job: in its errors ([`PoolError::job`]), in diagnosis by `tracing`, and as what a worker is doing. Default: none, and
+    /// diagnosis shows the name of the function.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(1)?;
+    /// let error = pool.job(|x: u32| 1 / x).name("inverses").map([1, 0]).unwrap_err();
+    /// assert!(error.to_string().starts_with("task 1 of `inverses` failed: "));
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.options.name = Some(name.into());
         self
     }
 
@@ -97,9 +165,9 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         F::Output: Sendable,
         Form: 'static,
     {
-        let mut gather = AllOrError::default();
+        let (mut gather, name) = (AllOrError::default(), self.options.name.clone());
         self.run(items, &mut gather)?;
-        gather.finish()
+        gather.finish(name)
     }
 
     /// See [`Pool::try_map`].
@@ -135,9 +203,9 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         F::Output: Sendable,
         Form: 'static,
     {
-        let mut gather = AllOrError::default();
+        let (mut gather, name) = (AllOrError::default(), self.options.name.clone());
         self.run_blocks(blocks, &mut gather)?;
-        gather.finish()
+        gather.finish(name)
     }
 
     /// See [`Pool::try_map_blocks`].
@@ -178,15 +246,13 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
-        options.check()?;
+        options.check(&pool.core)?;
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
-        pool.core.run_one(
-            ValueCall {
-                descriptor,
-                options,
-            },
-            &argument,
-        )
+        let call = ValueCall {
+            descriptor,
+            options,
+        };
+        pool.core.run_one(&call, &argument)
     }
 
     /// See [`Pool::imap`].
@@ -221,14 +287,14 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         F::Output: Sendable,
         Form: 'static,
     {
-        let options = self.options;
-        let admitted = self.pool.core.admit();
+        let (core, options) = (&self.pool.core, self.options);
+        let admitted = core.admit().and_then(|()| options.check(core));
         let descriptor = admitted.and_then(|()| named(Values::<F, S, A, Form>::DESCRIPTOR));
         let call = descriptor.map(|descriptor| ValueCall {
             descriptor,
             options,
         });
-        Imap::new(&self.pool.core, call, items.into_iter(), is_ordered)
+        Imap::new(core, call, items.into_iter(), is_ordered)
     }
 
     /// See [`Pool::apply_async`].
@@ -249,13 +315,13 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
-        options.check()?;
+        options.check(&pool.core)?;
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
         let call = ValueCall {
             descriptor,
             options,
         };
-        TaskHandle::begin(&pool.core, call, &argument)
+        TaskHandle::begin(&pool.core, &call, &argument)
     }
 
     fn run<A, I, G, Form>(self, items: I, gather: &mut G) -> Result<(), PoolError>
@@ -273,7 +339,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
-        options.check()?;
+        options.check(&pool.core)?;
         if let Some(integers) = as_integers(&items) {
             let descriptor = named(Indices::<F, S, A, Form>::DESCRIPTOR)?;
             let in_place = in_place::<F::Output>();
@@ -283,19 +349,16 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
                 base: integers.base,
                 plan: &[],
                 in_place,
-                options,
+                options: &options,
             };
             return pool.core.run_span(&call, gather);
         }
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
-        pool.core.run_values(
-            ValueCall {
-                descriptor,
-                options,
-            },
-            items.into_iter(),
-            gather,
-        )
+        let call = ValueCall {
+            descriptor,
+            options,
+        };
+        pool.core.run_values(&call, items.into_iter(), gather)
     }
 
     fn run_blocks<B, G, Form>(self, blocks: B, gather: &mut G) -> Result<(), PoolError>
@@ -312,7 +375,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options,
         } = self;
         pool.core.admit()?;
-        options.check()?;
+        options.check(&pool.core)?;
         let descriptor = named(OverBlocks::<F, S, B, Form>::DESCRIPTOR)?;
         let (count, plan) = blocks.plan().map_err(PoolErrorKind::Memory)?;
         let (encoded, _exports) = transfer::export(|| postcard::to_stdvec(&plan));
@@ -328,7 +391,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             base: 0,
             plan: &plan,
             in_place: in_place::<F::Output>(),
-            options,
+            options: &options,
         };
         pool.core.run_span(&call, gather)
     }

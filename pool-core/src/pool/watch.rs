@@ -98,7 +98,12 @@ impl Watcher {
 
     /// Sleeps until something happens, and deals with it.
     fn watch(&mut self) -> io::Result<()> {
-        let (server_died, dead) = self.poll(None)?;
+        let wait = {
+            let mut book = self.core.book();
+            self.core.judge(&mut book)
+        };
+        self.kill_condemned();
+        let (server_died, dead) = self.poll(wait)?;
         sys::eventfd_clear(self.core.kick.as_fd());
         self.note_ready();
         let lost: Vec<usize> = if server_died {
@@ -113,7 +118,7 @@ impl Watcher {
             self.core.publish_backlog(&mut book);
         }
         self.core.wake_followers();
-        self.kill_corrupt();
+        self.kill_condemned();
         if self.core.control.header().distress.load(Ordering::Acquire) != 0 {
             self.fail(Failure::Overwritten);
         }
@@ -429,14 +434,14 @@ impl Watcher {
         slots
     }
 
-    /// Workers whose stream was overwritten cannot be believed any more.
-    fn kill_corrupt(&self) {
+    /// Workers whose stream was overwritten cannot be believed any more; others have a task that is late, or was cancelled.
+    fn kill_condemned(&self) {
         let book = self.core.book();
         for process in self
             .processes
             .iter()
             .zip(&book.places)
-            .filter_map(|(process, place)| process.as_ref().filter(|_| place.corrupt))
+            .filter_map(|(process, place)| process.as_ref().filter(|_| place.is_condemned()))
         {
             sys::kill(process.pidfd.as_fd());
         }

@@ -196,7 +196,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
 }
 
 /// The process dies here, as by `kill -9`.
-#[cfg(feature = "inject")]
 pub(crate) fn kill_self() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     exit_now(1)

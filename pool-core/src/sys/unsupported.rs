@@ -23,6 +23,10 @@ pub(crate) fn futex_wait(_word: &AtomicU32, _expected: u32, _timeout: Option<Dur
 
 pub(crate) fn futex_wake(_word: &AtomicU32, _count: u32) {}
 
+pub(crate) fn now_nanos() -> u64 {
+    0
+}
+
 pub(crate) fn pidfd_open(_pid: u32) -> io::Result<OwnedFd> {
     unsupported()
 }
@@ -162,7 +166,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
     std::process::exit(code)
 }
 
-#[cfg(feature = "inject")]
 pub(crate) fn kill_self() -> ! {
     std::process::abort()
 }

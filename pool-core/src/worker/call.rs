@@ -12,10 +12,13 @@ use super::outbox::{Link, Outbox};
 use super::panic::error_of;
 use crate::atomic::Ordering;
 use crate::codec;
+use crate::dispatch::clock::Stopped;
+use crate::dispatch::control::Report;
 use crate::dispatch::record::Target;
 use crate::dispatch::tasks::{INLINE_BYTES, TaskEntry};
 use crate::error::TaskError;
 use crate::plain::Results;
+use crate::sys;
 
 /// Why a downcast of the state cannot fail.
 const STATE: &str = "the pool's type says what its workers' state is";
@@ -63,6 +66,8 @@ pub(crate) struct Call<'a> {
     pub(crate) first: u32,
     pub(crate) end: u32,
     pub(crate) target: Target,
+    /// How long each item may take, in nanoseconds; 0: as long as it likes.
+    limit: u64,
     /// Whether the heading was sent.
     headed: bool,
 }
@@ -82,18 +87,26 @@ impl<'a> Call<'a> {
             first: items.start,
             end: items.end,
             target,
+            limit: 0,
             headed: false,
         }
     }
 
+    /// Each item may take `limit` nanoseconds (0: as long as it likes).
+    pub(crate) fn limited(mut self, limit: u64) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Runs `body` for every item. An error that it returns, or a panic, is the item's outcome; the next item is begun.
     pub(crate) fn each(&mut self, mut body: impl FnMut(&mut Self, u32) -> Result<(), TaskError>) {
-        let report = self.link.report;
+        let (report, limit) = (self.link.report, self.limit);
         let mut next = self.first;
         while next < self.end {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 for item in next..self.end {
                     report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
+                    start_clock(report, limit);
                     body(self, item)?;
                 }
                 Ok(())
@@ -108,7 +121,7 @@ impl<'a> Call<'a> {
         results: Results<'_>,
         mut run: impl FnMut(&mut S, Option<&dyn Any>, u32) -> Result<R, TaskError>,
     ) {
-        let report = self.link.report;
+        let (report, limit) = (self.link.report, self.limit);
         let mut next = self.first;
         while next < self.end {
             let Belongings {
@@ -120,7 +133,10 @@ impl<'a> Call<'a> {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
                 for item in range {
                     report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
-                    results.set(item as usize, run(state, attached, item)?);
+                    start_clock(report, limit);
+                    let result = run(state, attached, item)?;
+                    stop_clock(report, limit);
+                    results.set(item as usize, result);
                 }
                 Ok(())
             }));
@@ -148,6 +164,7 @@ impl<'a> Call<'a> {
 
     /// Sends that `item` has no result.
     pub(crate) fn fail(&mut self, item: u32, error: &TaskError) {
+        stop_clock(self.link.report, self.limit);
         self.head();
         self.belongings.outbox.failed(&self.link, item, error);
     }
@@ -194,6 +211,7 @@ impl<'a> Call<'a> {
     /// Sends the result of the item that was run last.
     pub(crate) fn emit<R: Serialize>(&mut self, result: &R) -> Result<(), TaskError> {
         let encoded = self.belongings.outbox.encode(result)?;
+        stop_clock(self.link.report, self.limit);
         if let Input::Values {
             items: 1, entry, ..
         } = &self.input
@@ -206,6 +224,21 @@ impl<'a> Call<'a> {
         self.head();
         self.belongings.outbox.item(&self.link, encoded);
         Ok(())
+    }
+}
+
+/// An item begins that may take `limit` nanoseconds; with 0 it has no clock.
+fn start_clock(report: &Report, limit: u64) {
+    if limit != 0 && report.clock.start(sys::now_nanos().saturating_add(limit)) == Stopped::Late {
+        sys::kill_self();
+    }
+}
+
+/// The item is over: from here on it cannot be late. If the pool was first it has no result, and this process ends, as the pool
+/// means it to.
+fn stop_clock(report: &Report, limit: u64) {
+    if limit != 0 && report.clock.stop() == Stopped::Late {
+        sys::kill_self();
     }
 }
 

@@ -23,6 +23,7 @@ struct JobView<'a> {
     base: u64,
     chunk_len: u32,
     plan: Vec<u8>,
+    limit: u64,
     results: Option<Results<'a>>,
     table: ClaimTable<'a>,
 }
@@ -73,6 +74,7 @@ impl<'a> JobView<'a> {
             base: load(&job.base),
             chunk_len,
             plan,
+            limit: load(&job.limit),
             results,
             table: ClaimTable {
                 states,
@@ -184,10 +186,8 @@ impl Worker {
             plan: &view.plan,
             results: view.results,
         };
-        run(
-            view.descriptor,
-            &mut Call::new(link, &mut self.belongings, input, items, target),
-        );
+        let call = Call::new(link, &mut self.belongings, input, items, target);
+        run(view.descriptor, &mut call.limited(view.limit));
         count
     }
 }

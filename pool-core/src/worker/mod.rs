@@ -29,6 +29,7 @@ use crate::dispatch::word::Owner;
 use crate::error::TaskError;
 use crate::identity::Descriptor;
 use crate::start::boot;
+use crate::sys;
 
 /// How often an idle worker looks for news before it lets other threads run.
 const PAUSES: u32 = 30;
@@ -210,12 +211,17 @@ impl Worker {
             .report
             .count(task.items.load(Ordering::Relaxed).saturating_sub(first));
         let finished = self.control.tasks().finish(entry, self.owner);
-        self.nothing_begun();
-        if finished == Finished::WakePool {
-            self.control.signal_event();
-            // Set before the mark that was found, if at all. The entry may be another task's by now, and the kick one too many.
-            if task.notify.load(Ordering::Relaxed) != 0 {
-                self.link().kick();
+        match finished {
+            Finished::Revoked => sys::kill_self(),
+            Finished::Quietly => self.nothing_begun(),
+            Finished::WakePool => {
+                self.nothing_begun();
+                self.control.signal_event();
+                // Set before the mark that was found, if at all. The entry may be another task's by now, and the kick one too
+                // many.
+                if task.notify.load(Ordering::Relaxed) != 0 {
+                    self.link().kick();
+                }
             }
         }
         true
@@ -240,7 +246,8 @@ impl Worker {
             entry: task,
             results: (offset != 0).then_some(offset as usize),
         };
-        let mut call = Call::new(link, belongings, input, first..items, target);
+        let limit = task.limit.load(Ordering::Relaxed);
+        let mut call = Call::new(link, belongings, input, first..items, target).limited(limit);
         let name = task.descriptor.load(Ordering::Relaxed);
         match (&bytes, Descriptor::find(name)) {
             (Ok(_), Some(descriptor)) => run(descriptor, &mut call),

@@ -4,9 +4,9 @@ use ndarray::{Axis, Ix1};
 use pool_core::{Pool, TaskError, WorkerExit};
 use pool_shm::{BlockMut, SharedArray};
 
-use crate::common::{Leftovers, METHODS, exit_of};
+use crate::common::{LIMIT, Leftovers, METHODS, exit_of};
 
-const POINTS: [&str; 17] = [
+const POINTS: [&str; 18] = [
     "claim.announced",
     "claim.batch-published",
     "claim.batch-taken",
@@ -16,6 +16,7 @@ const POINTS: [&str; 17] = [
     "claim.cursor-moved",
     "claim.done",
     "claim.exited",
+    "clock.before-stop",
     "join.announced",
     "park.announced",
     "park.taken",
@@ -30,6 +31,7 @@ const POINTS: [&str; 17] = [
 fn the_list_of_points_is_complete() {
     let sources = [
         include_str!("../../src/dispatch/claim.rs"),
+        include_str!("../../src/dispatch/clock.rs"),
         include_str!("../../src/dispatch/join.rs"),
         include_str!("../../src/dispatch/park.rs"),
         include_str!("../../src/dispatch/stream.rs"),
@@ -56,7 +58,7 @@ fn long(i: u32) -> String {
 /// A call, and whether its results are right.
 type Verb = (&'static str, fn(&Pool));
 
-const VERBS: [Verb; 7] = [
+const VERBS: [Verb; 8] = [
     ("range", |pool| {
         let results = pool.job(|i: u32| i).chunk(3).retries(9).map(0..100);
         assert_eq!(results.unwrap(), (0..100).collect::<Vec<_>>());
@@ -111,6 +113,15 @@ const VERBS: [Verb; 7] = [
                 .enumerate()
                 .all(|(i, value)| *value == i as u32 / 2 + 1)
         );
+    }),
+    ("deadline", |pool| {
+        let results = pool
+            .job(|i: u32| i)
+            .chunk(3)
+            .deadline(LIMIT)
+            .retries(9)
+            .map(0..100);
+        assert_eq!(results.unwrap(), (0..100).collect::<Vec<_>>());
     }),
     ("apply", |pool| {
         for i in 0..20u32 {

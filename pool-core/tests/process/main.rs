@@ -9,6 +9,7 @@ mod attempts;
 mod blocks;
 mod common;
 mod crashes;
+mod deadlines;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;

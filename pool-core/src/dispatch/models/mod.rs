@@ -4,6 +4,7 @@
 //! The futex of the models never times out and never wakes without cause, so a lost wake-up is a deadlock, which loom reports.
 
 mod claim;
+mod clock;
 mod join;
 mod park;
 mod stream;

@@ -20,6 +20,8 @@ struct Pool {
     kernel: Kernel,
     event: Event,
     leave: AtomicU32,
+    /// 1: a worker has found that its task was taken away.
+    killed: AtomicU32,
 }
 
 impl Pool {
@@ -37,6 +39,7 @@ impl Pool {
             kernel: Kernel::new(),
             event: Event::new(),
             leave: AtomicU32::new(0),
+            killed: AtomicU32::new(0),
         })
     }
 
@@ -73,8 +76,11 @@ impl Pool {
         let task = &self.entries[entry];
         let argument = task.arg[0].load(Ordering::Relaxed);
         task.result[0].store(argument * 10, Ordering::Relaxed);
-        if self.table().finish(entry, owner) == Finished::WakePool {
-            self.event.signal();
+        match self.table().finish(entry, owner) {
+            Finished::WakePool => self.event.signal(),
+            Finished::Quietly => {}
+            // The process ends here.
+            Finished::Revoked => self.killed.store(1, Ordering::Release),
         }
         true
     }
@@ -181,6 +187,37 @@ fn a_task_is_either_withdrawn_or_run() {
         } else if let Some(next) = next {
             while pool.run(Owner::new(0, 2)) {}
             assert_eq!(pool.take(next), 50);
+        }
+    });
+}
+
+#[test]
+fn a_running_task_is_either_done_or_taken_away() {
+    check(3, || {
+        let pool = Pool::new();
+        let entry = pool.publish(1);
+        let worker = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.run(Owner::new(0, 1)))
+        };
+        // Somebody sleeps on it, whichever way it ends.
+        pool.table().announce_sleep(entry);
+        let withdrawn = pool.table().withdraw(entry);
+        let revoked = !withdrawn && pool.table().revoke(entry, Owner::new(0, 1));
+        let ran = worker.join().expect("runs or finds nothing");
+        let killed = pool.killed.load(Ordering::Acquire) == 1;
+        assert_eq!(revoked, killed, "who loses its task knows, and nobody else");
+        if withdrawn {
+            assert!(!ran && pool.table().word(entry) == ClaimWord::Void);
+        } else if revoked {
+            assert!(!pool.is_done(entry), "what was taken away is never done");
+            // Nobody claims it, and it is no place for another task before it is settled.
+            assert!(!pool.run(Owner::new(1, 1)));
+            assert_eq!(pool.table().word(entry), ClaimWord::Revoked);
+            pool.table().vacate(entry);
+        } else {
+            assert!(ran);
+            assert_eq!(pool.take(entry), 10);
         }
     });
 }
