@@ -36,8 +36,11 @@ impl Core {
                 (task.base & !SINGLE, task.descriptor, &task.name)
             }
         };
-        let function = || Descriptor::find(descriptor).map_or("", |found| (found.name)());
-        let name = name.clone().unwrap_or_else(|| function().into());
+        let function = || {
+            let found: Option<&Descriptor> = Descriptor::find(descriptor);
+            found.map_or("", |found| (found.name)()).into()
+        };
+        let name = name.clone().unwrap_or_else(function);
         Some(Doing {
             index: base + item,
             name,
