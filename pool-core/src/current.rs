@@ -26,6 +26,17 @@ struct Here {
     entry: Option<usize>,
 }
 
+/// What a thread is when it is not running, for one that is a worker now and then.
+#[derive(Default)]
+pub(crate) struct Kept(Option<Here>);
+
+impl Kept {
+    /// The thread is that from now on; what it was before.
+    pub(crate) fn exchange(self) -> Kept {
+        Kept(HERE.replace(self.0))
+    }
+}
+
 /// The task that the calling thread is running. See [`current`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Current {

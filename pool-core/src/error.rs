@@ -256,9 +256,9 @@ pub(crate) enum PoolErrorKind {
     )]
     Threads { threads: Vec<String> },
     #[error(
-        "this process is a copy of the one that made the pool, and cannot use it: make another one here"
+        "a pool of start method `inprocess` runs its tasks in the thread that built it: call it there, and not from inside of its tasks"
     )]
-    Copied,
+    OtherThread,
     #[error(
         "this would be {depth} deep (pools and processes made inside of each other), more than the limit of {limit}: does a task make a pool that runs the same task? `max_depth` of the builder sets the limit"
     )]

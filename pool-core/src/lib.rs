@@ -58,8 +58,8 @@ pub use {
     current::{Current, current},
     error::{MissedDeadline, PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit},
     pool::{
-        AsCompleted, Imap, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo, WorkerState,
-        as_completed, wait_all, wait_any,
+        AsCompleted, ForkBuilder, Imap, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo,
+        WorkerState, as_completed, wait_all, wait_any,
     },
     process::{Process, ProcessBuilder, ProcessError},
     start::{StartMethod, init},

@@ -66,9 +66,9 @@ impl Nest {
         *of_process() = Some(self);
     }
 
-    /// This thread runs there from now on; where it ran before.
-    pub(crate) fn enter_thread(self) -> Option<Nest> {
-        THREAD.replace(Some(self))
+    /// This thread runs there from now on, or where its process does; where it ran before.
+    pub(crate) fn exchange(nest: Option<Nest>) -> Option<Nest> {
+        THREAD.replace(nest)
     }
 }
 
@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn a_thread_may_run_deeper_than_its_process() {
-        let before = TOP.enter_thread();
+        let before = Nest::exchange(Some(TOP));
         assert_eq!(Nest::here(), TOP);
-        THREAD.set(before);
+        Nest::exchange(before);
         assert_eq!(Nest::here().depth, 0);
     }
 }

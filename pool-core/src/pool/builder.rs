@@ -3,24 +3,26 @@
 use std::fmt::Display;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
 
 use pool_shm::transfer;
 
 use super::core::Core;
 use super::watch::Watcher;
-use super::{Kept, Pool};
+use super::{Kept, Pool, host};
 use crate::atomic::Ordering;
 use crate::dispatch::control::{Control, status};
 use crate::dispatch::word::MAX_SLOTS;
 use crate::error::{PoolError, PoolErrorKind};
 use crate::nest::Nest;
 use crate::start::boot::{Place, Setup, Ties};
+use crate::start::fork_server::{ForkServer, Template};
 use crate::start::{StartMethod, environment};
 use crate::task::Sendable;
-use crate::worker::Initializer;
+use crate::worker::{Initializer, Maker};
 use crate::{start, sys};
 
 /// Most workers that a pool may have.
@@ -70,7 +72,7 @@ pub struct PoolBuilder<S = ()> {
 
 /// An initializer with its encoded argument, or why there is none.
 #[derive(Debug)]
-struct Prepared {
+pub(super) struct Prepared {
     descriptor: Option<u64>,
     task: &'static str,
     argument: Result<(Vec<u8>, transfer::Exports), String>,
@@ -189,11 +191,15 @@ impl<S: 'static> PoolBuilder<S> {
         let argument = bytes
             .map(|bytes| (bytes, exports))
             .map_err(|error| error.to_string());
-        let initializer = Some(Prepared {
+        self.typed(Some(Prepared {
             descriptor: descriptor.identity(),
             task: (descriptor.name)(),
             argument,
-        });
+        }))
+    }
+
+    /// The same options for a pool with another state.
+    pub(super) fn typed<T>(self, initializer: Option<Prepared>) -> PoolBuilder<T> {
         let PoolBuilder {
             workers,
             method,
@@ -223,9 +229,17 @@ impl<S: 'static> PoolBuilder<S> {
     ///
     /// An option with a value that is not accepted; an initializer that failed, with its cause; processes that cannot be started,
     /// or ended three times in a row before they were ready; memory that is not there. What had been started is gone then.
-    pub fn build(mut self) -> Result<Pool<S>, PoolError> {
+    pub fn build(self) -> Result<Pool<S>, PoolError> {
+        self.build_with(None)
+    }
+
+    /// `maker` makes the state of workers that are copies of this process.
+    pub(super) fn build_with(mut self, maker: Option<Maker<'_>>) -> Result<Pool<S>, PoolError> {
         if !start::is_entered() {
             return Err(PoolErrorKind::NotEntered.into());
+        }
+        if self.method == StartMethod::Fork {
+            start::before_fork()?;
         }
         let workers = self.worker_count()?;
         let nest = Nest::here().below(self.max_depth, workers)?;
@@ -239,8 +253,26 @@ impl<S: 'static> PoolBuilder<S> {
             .store(workers as u32, Ordering::Relaxed);
         let (kick, ties, held) = descriptors()
             .map_err(|error| start_error("descriptors for a pipe and a counter", error))?;
+        // Before any thread of the pool is there.
+        let server = match self.method {
+            StartMethod::Fork => {
+                let template = Template {
+                    control: &control,
+                    ties: &ties,
+                    setup: &setup,
+                    is_copy: true,
+                    maker,
+                };
+                let copied = ForkServer::copy(&template, &env, held.as_fd());
+                Some(copied.map_err(|error| start_error("a copy of this process", error))?)
+            }
+            _ => None,
+        };
         kept.push(Box::new(held));
         let core = Arc::new(Core::new(control, kick, self.method));
+        if self.method == StartMethod::InProcess {
+            host::install(&core, &setup);
+        }
         let closing = Arc::new(AtomicBool::new(false));
         let watcher = Watcher::new(
             Arc::clone(&core),
@@ -250,16 +282,11 @@ impl<S: 'static> PoolBuilder<S> {
             env,
             ties,
             Arc::clone(&closing),
-        );
-        let watcher = std::thread::Builder::new()
-            .name(format!("{}-watcher", self.name))
-            .stack_size(256 << 10)
-            .spawn(|| watcher.run());
-        let watcher =
-            watcher.map_err(|error| start_error("a thread that watches the workers", error))?;
+        )
+        .with_server(server);
         let pool = Pool {
             core,
-            watcher: Some(watcher),
+            watcher: Some(watch(watcher, &self.name)?),
             closing,
             _kept: kept,
             workers,
@@ -274,7 +301,8 @@ impl<S: 'static> PoolBuilder<S> {
             .workers
             .unwrap_or_else(|| Nest::here().processors().min(MAX_WORKERS));
         if (1..=MAX_WORKERS).contains(&workers) {
-            return Ok(workers);
+            let is_single = self.method == StartMethod::InProcess;
+            return Ok(if is_single { 1 } else { workers });
         }
         let accepted = format!(
             "a pool has 1 to {MAX_WORKERS} workers; leave the option out for one per processor"
@@ -339,6 +367,15 @@ fn descriptors() -> io::Result<(OwnedFd, Ties, OwnedFd)> {
         kick: kick.try_clone()?,
     };
     Ok((kick, ties, held))
+}
+
+/// Starts the watcher's thread.
+fn watch(watcher: Watcher, name: &str) -> Result<JoinHandle<()>, PoolError> {
+    let thread = std::thread::Builder::new()
+        .name(format!("{name}-watcher"))
+        .stack_size(256 << 10)
+        .spawn(|| watcher.run());
+    Ok(thread.map_err(|error| start_error("a thread that watches the workers", error))?)
 }
 
 fn start_error(what: &str, source: io::Error) -> PoolErrorKind {

@@ -188,3 +188,29 @@ pub(crate) fn decode_result<R: crate::task::Sendable>(
 ) -> Result<R, TaskError> {
     codec::read(item?).map_err(|message| TaskError::DecodeResult { message })
 }
+
+/// For the fuzz target: any bytes as the stream of a worker, for something that takes results and for something that takes errors.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    const LIMIT: u32 = 5;
+    let mut rest = bytes;
+    let (mut items, mut errors, mut initializer) = (Gathered::default(), Vec::new(), None);
+    while let Ok(Some(record)) = record::take(&mut rest) {
+        let before = rest.len();
+        let inbox = match (&record, before % 3) {
+            (Record::Failed { .. }, 0) => Inbox::Errors(&mut errors, LIMIT),
+            (Record::Failed { .. }, 1) => Inbox::Initializer(&mut initializer),
+            _ => Inbox::Items(&mut items, LIMIT),
+        };
+        inbox.take(record, &mut rest);
+        assert!(rest.len() <= before && items.len() <= LIMIT);
+        assert!(errors.iter().all(|(item, _)| *item < LIMIT));
+    }
+    let count = items.len();
+    let mut given = 0;
+    items.drain(|item| {
+        given += 1;
+        let _ = decode_result::<Vec<String>>(item);
+    });
+    assert_eq!(given, count);
+}

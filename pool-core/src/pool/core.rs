@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use pool_shm::{Lessee, SegmentId};
@@ -13,7 +14,7 @@ use crate::atomic::{Ordering, fence};
 use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
 use crate::start::StartMethod;
-use crate::{start, sys};
+use crate::sys;
 
 /// How often a waiting caller looks before it lets other threads run.
 const PAUSES: u32 = 30;
@@ -32,13 +33,14 @@ pub(crate) struct Core {
     method: StartMethod,
     /// No call may begin any more.
     pub(super) closed: AtomicBool,
-    /// Of which process this is: copies of it must not use what it shares with its workers.
-    copies: u32,
+    /// The thread that runs the tasks, if no process and no thread of the pool does.
+    pub(super) home: Option<ThreadId>,
 }
 
 impl Core {
     pub(crate) fn new(control: Control, kick: OwnedFd, method: StartMethod) -> Core {
         let book = Mutex::new(Book::new(&control));
+        let home = (method == StartMethod::InProcess).then(|| std::thread::current().id());
         Core {
             control,
             book,
@@ -46,23 +48,18 @@ impl Core {
             courier: Courier::default(),
             method,
             closed: AtomicBool::new(false),
-            copies: start::copies(),
+            home,
         }
     }
 
     /// Whether the workers are processes, which can be killed one by one.
     pub(super) fn has_processes(&self) -> bool {
-        self.method != StartMethod::Thread
+        !matches!(self.method, StartMethod::Thread | StartMethod::InProcess)
     }
 
     /// The book. No code of users runs while it is locked, so a poisoned lock has a sound book behind it.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether this is the process that made the pool, and no copy of it.
-    pub(super) fn is_ours(&self) -> bool {
-        self.copies == start::copies()
     }
 
     /// Makes the watcher look.
@@ -81,6 +78,9 @@ impl Core {
             if ready() {
                 return true;
             }
+            if self.run_here() {
+                continue;
+            }
             if turn < PAUSES {
                 std::hint::spin_loop()
             } else {
@@ -93,6 +93,9 @@ impl Core {
             announce();
             if ready() {
                 return true;
+            }
+            if self.run_here() {
+                continue;
             }
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {

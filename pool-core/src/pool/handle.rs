@@ -56,6 +56,7 @@ impl<R: Sendable> TaskHandle<R> {
         argument: &A,
     ) -> Result<Self, PoolError> {
         let (sent, _) = core.submit_single(call, argument)?;
+        core.run_here();
         Ok(TaskHandle {
             core: Arc::clone(core),
             id: sent.id,

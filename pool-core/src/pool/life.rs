@@ -82,9 +82,7 @@ impl<S> Pool<S> {
 impl Core {
     /// Whether a call may begin.
     pub(super) fn admit(&self) -> Result<(), PoolError> {
-        if !self.is_ours() {
-            return Err(PoolErrorKind::Copied.into());
-        }
+        self.admit_thread()?;
         if self.closed.load(Ordering::Acquire) {
             return Err(PoolErrorKind::Closed.into());
         }

@@ -3,14 +3,16 @@
 mod book;
 mod builder;
 mod cancel;
-mod collect;
+pub(crate) mod collect;
 mod core;
 mod courier;
 mod deadline;
 mod deaths;
 mod doing;
 mod follow;
+mod fork_builder;
 mod handle;
+mod host;
 mod imap;
 mod info;
 mod job;
@@ -29,6 +31,7 @@ use pool_shm::Blocks;
 
 pub use self::builder::PoolBuilder;
 use self::core::Core;
+pub use self::fork_builder::ForkBuilder;
 pub use self::handle::TaskHandle;
 pub use self::imap::Imap;
 pub use self::info::{WorkerInfo, WorkerState};
@@ -328,16 +331,12 @@ impl<S: 'static> Pool<S> {
 impl<S> Drop for Pool<S> {
     /// Ends the workers: those without a task leave, the others are killed. Returns when they are gone.
     fn drop(&mut self) {
-        if !self.core.is_ours() {
-            // A copy of the process that made the pool: there is no watcher here.
-            std::mem::forget(self.watcher.take());
-            return;
-        }
         self.closing.store(true, Ordering::Release);
         self.core.kick();
         if let Some(watcher) = self.watcher.take() {
             // The watcher does not panic; if it did, its process-wide ties end the workers.
             let _ = watcher.join();
         }
+        host::remove(&self.core);
     }
 }

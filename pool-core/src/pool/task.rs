@@ -267,6 +267,7 @@ impl Core {
         exports: Exports,
         in_place: Option<usize>,
     ) -> Result<Sent, PoolError> {
+        self.admit_thread()?;
         let (items, bytes) = batch.into_bytes();
         if let Some(failure) = &book.failure {
             return Err(failure.error());

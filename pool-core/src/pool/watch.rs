@@ -14,11 +14,12 @@ use super::core::Core;
 use crate::atomic::Ordering;
 use crate::dispatch::control::status;
 use crate::error::{TaskError, WorkerDeath, WorkerExit};
+use crate::nest::Nest;
 use crate::start::StartMethod;
 use crate::start::boot::{self, Role, Setup, Ties};
 use crate::start::fork_server::ForkServer;
 use crate::sys;
-use crate::worker::Worker;
+use crate::worker::{First, Worker};
 
 /// A pool that cannot start a worker in so many tries gives up.
 const TRIES: u32 = 3;
@@ -80,11 +81,19 @@ impl Watcher {
         }
     }
 
+    /// The same with a fork server that is there already.
+    pub(crate) fn with_server(self, server: Option<ForkServer>) -> Watcher {
+        Watcher { server, ..self }
+    }
+
     /// Watches until the pool closes.
     pub(crate) fn run(mut self) {
         match self.method {
             StartMethod::Thread => self.start_threads(),
-            StartMethod::ForkServer | StartMethod::Spawn => self.start((0..self.workers).collect()),
+            StartMethod::InProcess => {} // its worker is there already
+            StartMethod::ForkServer | StartMethod::Spawn | StartMethod::Fork => {
+                self.start((0..self.workers).collect());
+            }
         }
         while !self.closing.load(StdOrdering::Acquire) {
             if let Err(error) = self.watch() {
@@ -261,6 +270,11 @@ impl Watcher {
     fn fork(&mut self, workers: &[(usize, u32)]) -> io::Result<Vec<io::Result<Process>>> {
         let server = match &self.server {
             Some(server) => server,
+            None if self.method == StartMethod::Fork => {
+                return Err(io::Error::other(
+                    "the copy of the program from which workers were forked has ended, and no other can be made beside the threads that run now",
+                ));
+            }
             None => self.server.insert(ForkServer::start(
                 &self.setup,
                 &self.env,
@@ -328,18 +342,13 @@ impl Watcher {
             let thread = std::thread::Builder::new()
                 .name(format!("{}-{slot}", self.setup.name))
                 .spawn(move || {
-                    setup.nest.enter_thread();
+                    Nest::exchange(Some(setup.nest));
                     let argument = setup
                         .initializer
                         .as_ref()
                         .map(|(descriptor, place)| (*descriptor, place.read()));
                     let mut worker = Worker::new(control, slot, generation, kick.ok());
-                    if worker.initialize(
-                        argument
-                            .as_ref()
-                            .map(|(descriptor, bytes)| (*descriptor, &bytes[..])),
-                        setup.seed,
-                    ) {
+                    if worker.initialize(First::of(&argument), setup.seed) {
                         worker.serve();
                     }
                 });

@@ -127,7 +127,7 @@ impl ProcessBuilder {
     /// sent; pages are shared until one side writes to them.
     ///
     /// The copy holds the program's descriptors too; standard input alone is replaced. Values that the program owns are not dropped
-    /// in it. A pool or process of the program cannot be used there.
+    /// in it. The program's other [`Process`] handles mean nothing there.
     ///
     /// # Errors
     ///

@@ -204,6 +204,6 @@ fn serve(
 #[cfg(fuzzing)]
 pub(crate) fn fuzz(bytes: &[u8]) {
     if let Ok(order) = Order::read(bytes) {
-        drop(Descriptor::<Run>::find(order.descriptor));
+        let _ = Descriptor::<Run>::find(order.descriptor);
     }
 }

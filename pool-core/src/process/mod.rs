@@ -1,8 +1,8 @@
 //! A single child process that runs one function and returns its value.
 
 mod builder;
-mod child;
-mod outcome;
+pub(crate) mod child;
+pub(crate) mod outcome;
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use pool_shm::{Segment, SegmentHandle};
 use serde::{Deserialize, Serialize};
 
-use super::fork_server;
+use super::fork_server::{self, Template};
 use crate::dispatch::control::{Control, Layout};
 use crate::nest::Nest;
 use crate::sys;
-use crate::worker::{self, Worker};
+use crate::worker::{self, First, Maker, Worker};
 
 /// Carries the process id of the pool's process.
 pub(crate) const VARIABLE: &str = "POOL_CORE_WORKER_OF";
@@ -118,11 +118,18 @@ pub(super) fn enter(parent: u32) -> ! {
             worker::keep_panics();
             match boot.role {
                 Role::ForkServer { rendezvous, token } => {
-                    fork_server::serve(&rendezvous, token, socket, &control, ties, &boot.setup)
+                    let template = Template {
+                        control: &control,
+                        ties: &ties,
+                        setup: &boot.setup,
+                        is_copy: false,
+                        maker: None,
+                    };
+                    fork_server::serve(&rendezvous, token, socket, &template)
                 }
                 Role::Worker { slot, generation } => {
                     drop(socket);
-                    work(control, slot, generation, &boot.setup, ties)
+                    work(control, (slot, generation), &boot.setup, ties, None)
                 }
             }
         }
@@ -173,7 +180,13 @@ fn receive(parent: u32) -> io::Result<(Boot, Control, Ties, OwnedFd)> {
 }
 
 /// Works in `slot` until the pool says to leave.
-pub(super) fn work(control: Control, slot: usize, generation: u32, setup: &Setup, ties: Ties) -> ! {
+pub(super) fn work(
+    control: Control,
+    (slot, generation): (usize, u32),
+    setup: &Setup,
+    ties: Ties,
+    maker: Option<Maker<'_>>,
+) -> ! {
     let place = control.slots().get(slot).map(|place| {
         place
             .pid
@@ -191,11 +204,9 @@ pub(super) fn work(control: Control, slot: usize, generation: u32, setup: &Setup
             .initializer
             .as_ref()
             .map(|(descriptor, place)| (*descriptor, place.read()));
-        let initializer = argument
-            .as_ref()
-            .map(|(descriptor, bytes)| (*descriptor, &bytes[..]));
+        let first = maker.map_or_else(|| First::of(&argument), First::Maker);
         let mut worker = Worker::new(control, slot, generation, Some(kick));
-        if worker.initialize(initializer, setup.seed) {
+        if worker.initialize(first, setup.seed) {
             worker.serve();
         }
     }));
@@ -257,4 +268,14 @@ impl Place {
             }
         }
     }
+}
+
+/// For the fuzz target: any bytes as the message of a pool.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let Ok(boot) = postcard::from_bytes::<Boot>(bytes) else {
+        return;
+    };
+    let segment = Segment::create(4096).expect("a page of memory");
+    assert!(Control::open(segment, boot.layout).is_err());
 }

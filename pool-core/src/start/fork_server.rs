@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::boot::{self, Role, Setup, Ties};
 use crate::dispatch::control::Control;
 use crate::error::WorkerExit;
-use crate::sys;
+use crate::worker::{self, Maker};
+use crate::{start, sys};
 
 /// What the pool asks.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,7 +52,20 @@ pub(crate) struct ForkServer {
     requests: IpcSender<Request>,
     replies: IpcReceiver<Reply>,
     pidfd: OwnedFd,
-    child: Child,
+    /// As std knows it; a copy of this process it does not.
+    child: Option<Child>,
+}
+
+/// What a worker is made of, in the process that forks it.
+#[derive(Clone, Copy)]
+pub(crate) struct Template<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) ties: &'a Ties,
+    pub(crate) setup: &'a Setup,
+    /// The server is a copy of the program.
+    pub(crate) is_copy: bool,
+    /// Makes the state of each worker there.
+    pub(crate) maker: Option<Maker<'a>>,
 }
 
 impl ForkServer {
@@ -76,7 +90,7 @@ impl ForkServer {
                 requests: hello.requests,
                 replies: hello.replies,
                 pidfd,
-                child,
+                child: Some(child),
             }),
             Err(error) => {
                 child.kill()?;
@@ -84,6 +98,53 @@ impl ForkServer {
                 Err(io::Error::new(
                     error.kind(),
                     format!("the fork server did not get ready: {error}; it ended with {exit}"),
+                ))
+            }
+        }
+    }
+
+    /// Copies this process, which has one thread, and waits until the copy answers: it is the fork server, so each worker is a copy of
+    /// what the program holds now.
+    pub(crate) fn copy(
+        template: &Template<'_>,
+        env: &[(String, String)],
+        life: BorrowedFd<'_>,
+    ) -> io::Result<ForkServer> {
+        let (rendezvous, name) = IpcOneShotServer::<Hello>::new()?;
+        let token = RandomState::new().build_hasher().finish();
+        let (ours, theirs) = sys::socketpair()?;
+        let program = std::process::id();
+        let pid = sys::fork_alone(|| {
+            start::after_fork();
+            sys::die_with_parent(program);
+            sys::close_copies(&[life, ours.as_fd()]);
+            worker::keep_panics();
+            sys::worker_signals();
+            for (name, value) in env {
+                sys::set_variable(name, value);
+            }
+            match sys::take_stdin().and_then(|_| theirs.try_clone()) {
+                Ok(socket) => serve(&name, token, socket, template),
+                Err(_) => sys::exit_now(boot::FAILED),
+            }
+        })?;
+        drop(theirs);
+        let pidfd = sys::pidfd_open(pid)?;
+        match greet(rendezvous, token, &ours) {
+            Ok(hello) => Ok(ForkServer {
+                requests: hello.requests,
+                replies: hello.replies,
+                pidfd,
+                child: None,
+            }),
+            Err(error) => {
+                sys::kill(pidfd.as_fd());
+                let exit = sys::reap_child(pidfd.as_fd());
+                Err(io::Error::new(
+                    error.kind(),
+                    format!(
+                        "the copy of the program did not get ready: {error}; it ended with {exit}"
+                    ),
                 ))
             }
         }
@@ -134,7 +195,7 @@ impl ForkServer {
         sys::kill(self.pidfd.as_fd());
         let exit = sys::reap_child(self.pidfd.as_fd());
         // Reaped above: this only tells std's `Child` so.
-        let _ = self.child.try_wait();
+        let _ = self.child.as_mut().map(Child::try_wait);
         exit
     }
 }
@@ -159,23 +220,16 @@ fn greet(rendezvous: IpcOneShotServer<Hello>, token: u64, socket: &OwnedFd) -> i
 }
 
 /// The server: answers until the pool is gone.
-pub(super) fn serve(
-    rendezvous: &str,
-    token: u64,
-    socket: OwnedFd,
-    control: &Control,
-    ties: Ties,
-    setup: &Setup,
-) -> ! {
-    sys::set_name(&format!("{}-forks", setup.name));
-    let _line = boot::tie(ties.lifeline.as_fd());
+pub(super) fn serve(rendezvous: &str, token: u64, socket: OwnedFd, template: &Template<'_>) -> ! {
+    sys::set_name(&format!("{}-forks", template.setup.name));
+    let _line = boot::tie(template.ties.lifeline.as_fd());
     let served = connect(rendezvous, token, socket).and_then(|(requests, replies)| {
         loop {
             let reply = match requests.recv() {
                 Ok(Request::Fork(workers)) => Reply::Forked(
                     workers
                         .into_iter()
-                        .map(|worker| fork(worker, control, &ties, setup))
+                        .map(|worker| fork(worker, template))
                         .collect(),
                 ),
                 Ok(Request::Reap(pid)) => Reply::Reaped(sys::reap_pid(pid)),
@@ -208,36 +262,28 @@ fn connect(
 }
 
 /// Forks one worker.
-fn fork(
-    (slot, generation): (usize, u32),
-    control: &Control,
-    ties: &Ties,
-    setup: &Setup,
-) -> Result<u32, i32> {
+fn fork(worker: (usize, u32), template: &Template<'_>) -> Result<u32, i32> {
     let server = std::process::id();
     // SAFETY: this process has one thread, and the copy goes to `become_worker`, which never returns.
     match unsafe { sys::fork() } {
         Ok(Some(pid)) => Ok(pid),
-        Ok(None) => become_worker(server, slot, generation, control, ties, setup),
+        Ok(None) => become_worker(server, worker, template),
         Err(error) => Err(error.raw_os_error().unwrap_or_default()),
     }
 }
 
 /// The copy: lets go of the server's channels and works.
-fn become_worker(
-    server: u32,
-    slot: usize,
-    generation: u32,
-    control: &Control,
-    ties: &Ties,
-    setup: &Setup,
-) -> ! {
+fn become_worker(server: u32, worker: (usize, u32), template: &Template<'_>) -> ! {
     sys::die_with_parent(server);
-    sys::close_others(&[
-        control.segment().fd(),
-        ties.lifeline.as_fd(),
-        ties.kick.as_fd(),
-    ]);
+    let ties = template.ties;
+    // A copy of the program keeps what the program had open. It keeps the server's channels with it, but ends when the server does.
+    if !template.is_copy {
+        sys::close_others(&[
+            template.control.segment().fd(),
+            ties.lifeline.as_fd(),
+            ties.kick.as_fd(),
+        ]);
+    }
     // The server's own ties are never dropped here: the copies made below are the worker's.
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
     let own = copy(ties.lifeline.as_fd()).and_then(|lifeline| {
@@ -247,7 +293,13 @@ fn become_worker(
         })
     });
     match own {
-        Ok(own) => boot::work(control.clone(), slot, generation, setup, own),
+        Ok(own) => boot::work(
+            template.control.clone(),
+            worker,
+            template.setup,
+            own,
+            template.maker,
+        ),
         Err(_) => sys::exit_now(boot::FAILED),
     }
 }

@@ -1,6 +1,6 @@
 //! The entrance of workers: before `main`, from the section of constructors.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::boot;
 use crate::error::{PoolError, PoolErrorKind};
@@ -13,18 +13,9 @@ pub(crate) fn in_worker() -> bool {
     IN_WORKER.load(Ordering::Relaxed)
 }
 
-/// How often this process, and those that it was copied from, came from a fork.
-static COPIES: AtomicU32 = AtomicU32::new(0);
-
-/// Tells this process from those that it was copied from: what they share with their children, a copy must not use.
-pub(crate) fn copies() -> u32 {
-    COPIES.load(Ordering::Relaxed)
-}
-
 /// This process is a fresh copy of one that runs the program's `main`, and does not go on with that.
 pub(crate) fn after_fork() {
     IN_WORKER.store(true, Ordering::Relaxed);
-    COPIES.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Checks that this process may be copied: it has one thread. What it has printed is written out, lest the copy write it too.

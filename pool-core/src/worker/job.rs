@@ -191,3 +191,88 @@ impl Worker {
         count
     }
 }
+
+/// For the fuzz target: a job and a task of which every word that a worker reads is any number.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(control: &Control, mut word: impl FnMut() -> u64) {
+    use crate::dispatch::word::Owner;
+    let job = &*control.header().jobs[0];
+    for field in [
+        &job.descriptor,
+        &job.items,
+        &job.first_index,
+        &job.base,
+        &job.plan_offset,
+        &job.plan_len,
+        &job.lines_offset,
+        &job.states_offset,
+        &job.results_offset,
+    ] {
+        field.store(word(), Ordering::Relaxed);
+    }
+    for field in [&job.chunk_len, &job.chunks, &job.result_size] {
+        field.store(word() as u32, Ordering::Relaxed);
+    }
+    if let Some(view) = JobView::read(control, job, 1) {
+        assert_eq!(
+            view.items.div_ceil(view.chunk_len.into()),
+            view.table.states.len() as u64
+        );
+    }
+    // The claims of a job that is described well, with words that are not.
+    let (arena, _) = control.arena();
+    let segment = control.segment();
+    let table = ClaimTable {
+        states: segment.slice(arena, 9).expect("in the arena"),
+        lines: segment
+            .slice(arena + 4096, control.slots().len())
+            .expect("in the arena"),
+        words: &job.words,
+    };
+    table
+        .states
+        .iter()
+        .for_each(|state| state.store(word() as u32, Ordering::Relaxed));
+    for line in table.lines {
+        line.progress.store(word(), Ordering::Relaxed);
+        line.batch.store(word(), Ordering::Relaxed);
+    }
+    job.words.cursor.store(word() as u32, Ordering::Relaxed);
+    job.words.credit.store(word() as u32, Ordering::Relaxed);
+    let owner = Owner::new(1, 1);
+    let mut claimer = Claimer::enter(table, owner, 2);
+    let mut claims = 0;
+    while let Some(claimed) = claimer.claim() {
+        claims += 1;
+        assert!(claims <= table.states.len(), "a chunk was claimed twice");
+        assert!((claimed.chunk as usize) < table.states.len());
+        table.attempts(claimed.first);
+        claimer.finish(&claimed);
+    }
+    let _ = claimer.leave();
+    let _ = table.settle_dead(Owner::new(0, 1));
+    table.cancel();
+    table.offer_again();
+    let _ = table.is_complete();
+    fuzz_task(control, word);
+}
+
+#[cfg(fuzzing)]
+fn fuzz_task(control: &Control, mut word: impl FnMut() -> u64) {
+    use crate::dispatch::word::Owner;
+    let tasks = control.tasks();
+    tasks.head.store(word(), Ordering::Relaxed);
+    tasks.tail.store(word(), Ordering::Relaxed);
+    let entry = &tasks.entries[0];
+    entry.state.store(word() as u32, Ordering::Relaxed);
+    entry.arg_offset.store(word(), Ordering::Relaxed);
+    entry.arg_len.store(word(), Ordering::Relaxed);
+    for place in &entry.arg {
+        place.store(word(), Ordering::Relaxed);
+    }
+    let _ = super::read_arguments(control, entry);
+    if let Some((entry, _)) = tasks.claim(Owner::new(0, 1)) {
+        let _ = tasks.finish(entry, Owner::new(0, 1));
+    }
+    let _ = tasks.vacant(word() >> 1);
+}

@@ -2,7 +2,7 @@
 
 mod call;
 mod entry;
-mod job;
+pub(crate) mod job;
 mod outbox;
 mod panic;
 
@@ -47,6 +47,28 @@ pub(crate) struct Worker {
     yields: u32,
 }
 
+/// Makes a worker's state in a copy of the process that holds it.
+pub(crate) type Maker<'a> = &'a dyn Fn() -> Box<dyn Any>;
+
+/// What a worker does first.
+#[derive(Clone, Copy)]
+pub(crate) enum First<'a> {
+    Nothing,
+    /// The initializer at this position of the executable, with its encoded argument.
+    Task(u64, &'a [u8]),
+    /// What the program has given it in memory.
+    Maker(Maker<'a>),
+}
+
+impl<'a> First<'a> {
+    /// An initializer that was sent, or none.
+    pub(crate) fn of(sent: &'a Option<(u64, Vec<u8>)>) -> First<'a> {
+        sent.as_ref().map_or(First::Nothing, |(descriptor, bytes)| {
+            First::Task(*descriptor, bytes)
+        })
+    }
+}
+
 /// Whether a worker found something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Round {
@@ -85,17 +107,29 @@ impl Worker {
     }
 
     /// Runs the initializer and reports how it went. Whether the worker is ready.
-    pub(crate) fn initialize(&mut self, initializer: Option<(u64, &[u8])>, seed: u64) -> bool {
+    pub(crate) fn initialize(&mut self, first: First<'_>, seed: u64) -> bool {
         current::enter_worker(self.control.clone(), self.slot, seed);
         let mut failed = false;
-        if let Some((descriptor, bytes)) = initializer {
+        if !matches!(first, First::Nothing) {
+            let bytes = if let First::Task(_, bytes) = first {
+                bytes
+            } else {
+                &[]
+            };
             let input = Input::Initializer { bytes };
             let link = link(&self.control, self.slot, &self.kick);
             let belongings = &mut self.belongings;
             let mut call = Call::new(link, belongings, input, 0..1, Target::Initializer);
-            match Descriptor::find(descriptor) {
-                Some(descriptor) => run(descriptor, &mut call),
-                None => call.fail_all(&unknown(descriptor)),
+            match first {
+                First::Nothing => {}
+                First::Maker(make) => call.each(|call, _| {
+                    call.belongings.state = make();
+                    Ok(())
+                }),
+                First::Task(descriptor, _) => match Descriptor::find(descriptor) {
+                    Some(descriptor) => run(descriptor, &mut call),
+                    None => call.fail_all(&unknown(descriptor)),
+                },
             }
             // An initializer sends nothing but its error.
             failed = call.has_sent();
@@ -188,6 +222,12 @@ impl Worker {
         self.control
             .bell()
             .sleep(self.slot, wake, seen, &SystemFutex);
+    }
+
+    /// Holds nothing that was lent, until it is the worker's turn again.
+    pub(crate) fn rest(&mut self) {
+        self.forget_leases();
+        self.obey();
     }
 
     /// Runs one task of the table, if one can be claimed.

@@ -13,6 +13,7 @@ mod deadlines;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;
+mod methods;
 mod nested;
 mod parent;
 mod single;

@@ -6,6 +6,7 @@
 )]
 
 mod complex;
+mod monte_carlo;
 mod populate;
 mod run;
 mod scope;

@@ -18,6 +18,21 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 /// The start methods that make processes.
 pub(crate) const METHODS: [StartMethod; 2] = [StartMethod::ForkServer, StartMethod::Spawn];
 
+/// All of them.
+pub(crate) const ALL_METHODS: [StartMethod; 5] = [
+    StartMethod::ForkServer,
+    StartMethod::Spawn,
+    StartMethod::Fork,
+    StartMethod::Thread,
+    StartMethod::InProcess,
+];
+
+/// Runs `body` in a process that has one thread, as a program has at its start; a test never has. Its panic is ours.
+pub(crate) fn alone(body: impl Fn(()) + Copy + 'static) {
+    let ended = pool_core::Process::spawn(body, ()).unwrap().join();
+    ended.unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// How the worker ended that ran the task; none if the error is another one.
 pub(crate) fn exit_of(error: &TaskError) -> Option<WorkerExit> {
     match error {
