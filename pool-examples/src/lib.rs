@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod failure;
+pub mod font;
 pub mod leftovers;
 pub mod memory;
 pub mod picture;

@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Once;
 
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
@@ -13,10 +12,8 @@ use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 use crate::failure::Failure;
+use crate::font::{self, FONT, INK};
 use crate::replace::replace;
-
-const FONT: &str = "sans-serif";
-const INK: RGBColor = RGBColor(38, 38, 48);
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
@@ -65,7 +62,7 @@ impl Spectrogram<'_> {
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
-        register_font();
+        font::register();
         area.fill(&WHITE)?;
         let area = area.margin(6, 0, 0, 0);
         let area = area.titled(&self.caption, (FONT, 20).into_font().color(&INK))?;
@@ -191,19 +188,6 @@ fn figure(value: f64, length: f64) -> String {
     } else {
         text.to_owned()
     }
-}
-
-/// Makes the font that is compiled in known to plotters, once: a bare machine has none.
-fn register_font() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let known = plotters::style::register_font(
-            FONT,
-            FontStyle::Normal,
-            epaint_default_fonts::UBUNTU_LIGHT,
-        );
-        assert!(known.is_ok(), "the font that is compiled in is a font");
-    });
 }
 
 #[cfg(test)]

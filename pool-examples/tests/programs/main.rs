@@ -5,6 +5,7 @@
     reason = "a test fails by a panic, its helpers too"
 )]
 
+mod compare;
 mod complex;
 mod monte_carlo;
 mod populate;
