@@ -22,23 +22,43 @@
 
 use crate::error::ShmError;
 use crate::segment::{Registry, SegmentFile, SegmentHandle, SegmentId};
+use std::any::Any;
 use std::cell::RefCell;
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 /// Segments whose handles are under way. Dropping it lets them go.
 ///
 /// It keeps descriptors, not mappings, so it does not stop an array from being
 /// frozen.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Exports {
     files: Vec<Arc<SegmentFile>>,
+    /// What else must live as long; from [`keep`].
+    others: Vec<Arc<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for Exports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exports")
+            .field("segments", &self.handles())
+            .field("others", &self.others.len())
+            .finish()
+    }
 }
 
 impl Exports {
     /// Whether no handle was serialised.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
+        self.files.is_empty() && self.others.is_empty()
+    }
+
+    /// Descriptors of the segments, to be sent along with the message; for a
+    /// receiver to [`hold_received`].
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.files.iter().map(|file| file.fd())
     }
 
     /// Handles of the segments, for a receiver to [`hold`].
@@ -103,6 +123,55 @@ pub fn hold(handles: &[SegmentHandle]) -> Result<Held, ShmError> {
         held.files.push(file);
     }
     Ok(held)
+}
+
+/// The same for descriptors of segments that were received themselves: whatever
+/// names one of these segments finds it, whoever has made its handle.
+///
+/// # Errors
+///
+/// As for [`Segment::from_fd`](crate::Segment::from_fd), for the first that is
+/// no segment.
+///
+/// ```
+/// use pool_shm::{transfer, Segment};
+///
+/// let segment = Segment::create(100)?;
+/// let (handle, fd) = (segment.handle(), segment.fd().try_clone_to_owned()?);
+/// drop(segment);
+/// let held = transfer::hold_received([fd])?; // normally in another process
+/// assert!(Segment::attach(&handle).is_ok());
+/// # drop(held);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn hold_received(fds: impl IntoIterator<Item = OwnedFd>) -> Result<Held, ShmError> {
+    let mut held = Held::default();
+    for fd in fds {
+        let file = SegmentFile::from_fd(fd)?;
+        let file = HELD.find_or_map(file.id(), || Ok::<_, ShmError>(file))?;
+        held.files.push(file);
+    }
+    Ok(held)
+}
+
+impl Held {
+    /// Handles of the segments, as this process keeps them now.
+    #[must_use]
+    pub fn handles(&self) -> Vec<SegmentHandle> {
+        self.files.iter().map(|file| file.handle()).collect()
+    }
+}
+
+/// Has something else live until the message that is being encoded was
+/// received: it goes into the innermost [`export`] of this thread, if there is
+/// one. For values whose serialised form names what only their process has, a
+/// descriptor of a socket, say.
+pub fn keep(other: Arc<dyn Any + Send + Sync>) {
+    OPEN.with_borrow_mut(|open| {
+        if let Some(exports) = open.last_mut() {
+            exports.others.push(other);
+        }
+    });
 }
 
 /// The file that `handle` means: a held one, or opened from its sender.
@@ -203,6 +272,17 @@ mod tests {
         });
         assert_eq!((inner.files.len(), outer.files.len()), (1, 1));
         assert!(inner.files[0].id() == b.id() && outer.files[0].id() == a.id());
+    }
+
+    #[test]
+    fn other_things_live_as_long() {
+        let thing = Arc::new(5);
+        keep(thing.clone()); // nobody collects: nothing is kept
+        let ((), exports) = export(|| keep(thing.clone()));
+        assert_eq!(Arc::strong_count(&thing), 2);
+        assert!(!exports.is_empty() && exports.handles().is_empty());
+        drop(exports);
+        assert_eq!(Arc::strong_count(&thing), 1);
     }
 
     #[test]

@@ -49,9 +49,48 @@ impl SegmentHandle {
         self.len == 0
     }
 
+    /// The same as four words, to be written into shared memory. Who keeps the
+    /// segment, and under which descriptor, is the first word alone: one store
+    /// says that another process keeps it now.
+    #[must_use]
+    pub fn to_words(&self) -> [u64; 4] {
+        let keeper = u64::from(self.pid) << 32 | u64::from(self.fd.cast_unsigned());
+        [keeper, self.id.dev, self.id.ino, self.len]
+    }
+
+    /// From [`to_words`](Self::to_words). Nothing is checked; attaching does.
+    #[must_use]
+    pub fn from_words([keeper, dev, ino, len]: [u64; 4]) -> Self {
+        let half = |word: u64| u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0);
+        Self {
+            pid: half(keeper >> 32),
+            fd: half(keeper).cast_signed(),
+            id: SegmentId { dev, ino },
+            len,
+        }
+    }
+
     /// The process that keeps the segment for this handle.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_the_same_handle() {
+        for fd in [0, 7, i32::MAX, -1] {
+            let id = SegmentId {
+                dev: 3,
+                ino: u64::MAX,
+            };
+            let (pid, len) = (u32::MAX, 1 << 40);
+            let handle = SegmentHandle { pid, fd, id, len };
+            assert_eq!(SegmentHandle::from_words(handle.to_words()), handle);
+        }
     }
 }

@@ -106,6 +106,27 @@ impl EventCount {
         self.queue.wait(&self.word, ticket.0, timeout);
     }
 
+    /// Sleeps until a notification of any of several, each with the ticket drawn there, or for `timeout`; may return early for no reason.
+    ///
+    /// On a kernel without `futex_waitv` (before Linux 5.16), or with more than 128 of them, it is a sleep of a millisecond at the first.
+    ///
+    /// ```
+    /// use pool_shm::sync::EventCount;
+    /// use std::time::Duration;
+    ///
+    /// let (a, b) = (EventCount::new(), EventCount::new());
+    /// let tickets = [(&a, a.prepare()), (&b, b.prepare())];
+    /// b.notify_all(); // comes after the ticket was drawn: nobody sleeps
+    /// EventCount::sleep_any(&tickets, Duration::from_secs(60));
+    /// ```
+    #[cfg(not(loom))]
+    pub fn sleep_any(tickets: &[(&EventCount, Ticket)], timeout: Duration) {
+        let words = tickets
+            .iter()
+            .map(|(event, ticket)| (&event.word, ticket.0));
+        futex::wait_any(&words.collect::<Vec<_>>(), timeout);
+    }
+
     /// Wakes everybody who sleeps.
     ///
     /// Call it *after* publishing what they wait for.

@@ -4,13 +4,57 @@
 pub(crate) mod futex {
     use core::sync::atomic::AtomicU32;
     use core::time::Duration;
-    use rustix::thread::futex::{self, Flags, Timespec};
+    use rustix::io::Errno;
+    use rustix::thread::futex::{self, Flags, Timespec, Wait, WaitFlags, WaitPtr, WaitvFlags};
+    use rustix::time::ClockId;
 
     /// Sleeps while `word` holds `expected`, for `timeout` at most; may return early for no reason.
     pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Duration) {
         let timeout = Timespec::try_from(timeout).ok();
         // A wake, another value, a signal and the end of the time all lead the caller to look again.
         let _ = futex::wait(word, Flags::empty(), expected, timeout.as_ref());
+    }
+
+    /// Sleeps while each word holds what is expected of it, for `timeout` at most; may return early for no reason.
+    pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], timeout: Duration) {
+        let Some((first, expected)) = words.first() else {
+            return;
+        };
+        let waiters: Vec<Wait> = words
+            .iter()
+            .map(|(word, expected)| {
+                let mut waiter = Wait::new();
+                waiter.val = u64::from(*expected);
+                waiter.uaddr = WaitPtr::new(word.as_ptr().cast());
+                waiter.flags = WaitFlags::SIZE_U32;
+                waiter
+            })
+            .collect();
+        let deadline = deadline_in(timeout);
+        let slept = futex::waitv(
+            &waiters,
+            WaitvFlags::empty(),
+            Some(&deadline),
+            ClockId::Monotonic,
+        );
+        // As in `wait`, but for a kernel that has no such call, or takes fewer words.
+        if matches!(slept, Err(Errno::NOSYS | Errno::INVAL | Errno::PERM)) {
+            wait(first, *expected, timeout.min(Duration::from_millis(1)));
+        }
+    }
+
+    /// Who sleeps longer looks again meanwhile.
+    const LONGEST: Duration = Duration::from_secs(3600);
+
+    fn deadline_in(timeout: Duration) -> Timespec {
+        let now = rustix::time::clock_gettime(ClockId::Monotonic);
+        let timeout = timeout.min(LONGEST);
+        let seconds = i64::try_from(timeout.as_secs()).unwrap_or_default();
+        let nanos = now.tv_nsec + i64::from(timeout.subsec_nanos());
+        Timespec {
+            tv_sec: now.tv_sec + seconds + nanos / 1_000_000_000,
+            tv_nsec: nanos % 1_000_000_000,
+        }
     }
 
     /// Wakes up to `count` sleepers of `word` and returns how many there were.

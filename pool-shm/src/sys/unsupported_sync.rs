@@ -10,6 +10,11 @@ pub(crate) mod futex {
         std::thread::yield_now();
     }
 
+    /// As `wait`.
+    pub(crate) fn wait_any(_words: &[(&AtomicU32, u32)], _timeout: Duration) {
+        std::thread::yield_now();
+    }
+
     /// Nobody sleeps here.
     pub(crate) fn wake(_word: &AtomicU32, _count: u32) -> u32 {
         0
