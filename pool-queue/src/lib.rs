@@ -11,8 +11,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(not(loom))]
+mod arrays;
 mod atomic;
 mod queue;
+#[cfg(not(loom))]
+mod wait;
 
 #[cfg(not(loom))]
 pub use queue::{

@@ -93,7 +93,7 @@ fn damage_is_told_as_what_it_is() {
     );
 
     let queue = filled();
-    set(&memory(&queue), DATA, 1 << 32 | 20);
+    set(&memory(&queue), DATA, 1 << 33 | 20);
     let error = queue.get_many(2).unwrap_err();
     assert!(
         matches!(error, GetManyError::Get(GetError::Damaged(_))),

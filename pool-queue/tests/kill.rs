@@ -4,19 +4,20 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests, which may fail")]
 
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/random.rs"]
+mod random;
+
+use common::{FOR_EVER, Killed, Leftovers, start};
 use pool_queue::{GetError, PutError, Queue};
 use pool_shm::Segment;
+use random::Random;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-const ROLE: &str = "POOL_QUEUE_KILL_TEST_ROLE";
 const KILLS: u32 = 60;
-/// Ends a test that would hang for ever; no test depends on it otherwise.
-const FOR_EVER: Duration = Duration::from_secs(60);
 
 /// Who sent it, its number, and bytes that follow from both.
 type Item = (u32, u64, Vec<u8>);
@@ -36,18 +37,15 @@ enum Role {
 
 #[test]
 fn child() {
-    let Ok(role) = std::env::var(ROLE) else {
-        return;
-    };
-    let bytes: Vec<u8> = role.split(',').map(|byte| byte.parse().unwrap()).collect();
-    match postcard::from_bytes(&bytes).unwrap() {
-        Role::Producer {
+    match common::role() {
+        None => {}
+        Some(Role::Producer {
             me,
             queue,
             acknowledged,
             batch,
-        } => produce(me, &queue, &acknowledged, batch),
-        Role::Consumer { queue, seen } => consume(&queue, &seen),
+        }) => produce(me, &queue, &acknowledged, batch),
+        Some(Role::Consumer { queue, seen }) => consume(&queue, &seen),
     }
 }
 
@@ -196,89 +194,4 @@ fn killed_consumers_take_at_most_one_message_each_with_them() {
         lost <= kills as usize,
         "{lost} messages lost with {kills} consumers"
     );
-}
-
-/// A child that is killed when this is dropped, and reaped.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(role: &Role) -> Killed {
-    let bytes: Vec<String> = postcard::to_allocvec(role)
-        .unwrap()
-        .iter()
-        .map(u8::to_string)
-        .collect();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["child", "--exact", "--nocapture"])
-        .env(ROLE, bytes.join(","));
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    Killed(command.spawn().unwrap())
-}
-
-/// Marsaglia's xorshift: the same numbers in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % limit
-    }
-}
-
-/// Checks that a test leaves no child, no descriptor and no name; one test at a time, since they share a process.
-struct Leftovers {
-    before: (usize, Vec<String>),
-    _turn: MutexGuard<'static, ()>,
-}
-
-impl Leftovers {
-    fn watch() -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        Self {
-            before: Self::now(),
-            _turn: turn,
-        }
-    }
-
-    fn now() -> (usize, Vec<String>) {
-        let names = |path| {
-            let mut names: Vec<String> = std::fs::read_dir(path)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .collect();
-            names.sort();
-            names
-        };
-        (names("/proc/self/fd").len(), names("/dev/shm"))
-    }
-
-    fn children() -> String {
-        std::fs::read_dir("/proc/self/task")
-            .unwrap()
-            .filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok())
-            .collect()
-    }
-}
-
-impl Drop for Leftovers {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert_eq!(
-                Self::now(),
-                self.before,
-                "descriptors, or names in /dev/shm"
-            );
-            assert_eq!(Self::children(), "", "children");
-        }
-    }
 }

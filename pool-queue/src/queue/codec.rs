@@ -1,52 +1,119 @@
 //! From values to bytes and back: plain data as it lies in memory, everything else by postcard.
 
 use super::errors::DecodeError;
-use super::ring::Frame;
+use crate::arrays;
 use bytemuck::Pod;
 use num_complex::Complex;
+use pool_shm::ShmError;
+use pool_shm::transfer::{self, Exports, Held};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
+use std::ops::Range;
 
 /// A message that was copied out of the ring: a value already, or bytes yet to be decoded.
 #[derive(Debug)]
 pub(crate) enum Taken<T> {
     /// Plain data.
     Value(T),
-    /// Bytes for postcard; they end at this offset of the buffer.
-    Bytes(usize),
-    /// Plain data of another length than its type has.
+    /// Bytes for postcard, a part of the buffer, with the segments that they name.
+    Bytes(Range<usize>, Vec<Held>),
+    /// Plain data of another length than its type has, or something else that is no message of this type.
     Wrong(DecodeError),
+}
+
+/// The bytes of a message, and the segments that it names.
+#[derive(Debug)]
+pub(crate) struct Encoded<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Whether the bytes start with a table of the segments.
+    pub(crate) table: bool,
+    pub(crate) exports: Exports,
 }
 
 /// The bytes of `value`: its own if it is plain data, else serialised into `buffer`, which is cleared.
 pub(crate) fn encode<'a, T: Serialize + 'static>(
     value: &'a T,
     buffer: &'a mut Vec<u8>,
-) -> Result<&'a [u8], postcard::Error> {
+) -> Result<Encoded<'a>, postcard::Error> {
     if let Some(bytes) = plain_bytes(value) {
-        return Ok(bytes);
+        let exports = Exports::default();
+        return Ok(Encoded {
+            bytes,
+            table: false,
+            exports,
+        });
     }
     buffer.clear();
-    postcard::to_io(value, &mut *buffer)?;
-    Ok(buffer)
+    let (written, exports) = transfer::export(|| postcard::to_io(value, &mut *buffer).map(drop));
+    written?;
+    let handles = exports.handles();
+    let table = !handles.is_empty();
+    if table {
+        buffer.splice(0..0, arrays::table(&handles));
+    }
+    Ok(Encoded {
+        bytes: buffer,
+        table,
+        exports,
+    })
 }
 
-/// Copies a message out of the ring; runs no code of `T`'s, so it may be called under the lock.
-pub(crate) fn take<T: 'static>(frame: &Frame<'_>, buffer: &mut Vec<u8>) -> Taken<T> {
-    if let Some(taken) = take_plain(frame) {
-        return taken;
+/// What a message is copied out of, while a lock is held.
+pub(crate) trait Source {
+    /// Bytes of the message.
+    fn len(&self) -> usize;
+
+    /// Whether it starts with a table of segments.
+    fn has_table(&self) -> bool;
+
+    /// Copies the message to `to`, which is as long.
+    fn copy_to(&self, to: &mut [u8]);
+}
+
+/// Copies a message out of shared memory; runs no code of `T`'s, so it may be called under the lock.
+///
+/// An error means that this process cannot open the segments that the message names; it should stay where it is.
+pub(crate) fn take<T: 'static>(
+    source: &impl Source,
+    buffer: &mut Vec<u8>,
+) -> Result<Taken<T>, ShmError> {
+    if let Some(taken) = take_plain(source) {
+        return Ok(taken);
     }
     let start = buffer.len();
-    buffer.resize(start + frame.len(), 0);
-    frame.copy_to(&mut buffer[start..]);
-    Taken::Bytes(buffer.len())
+    buffer.resize(start + source.len(), 0);
+    source.copy_to(&mut buffer[start..]);
+    if !source.has_table() {
+        return Ok(Taken::Bytes(start..buffer.len(), Vec::new()));
+    }
+    let opened = arrays::open(&buffer[start..])?;
+    Ok(match opened {
+        Some(opened) => Taken::Bytes(start + opened.body..buffer.len(), opened.held),
+        None => {
+            let reason = "its table of segments is longer than the message".to_owned();
+            Taken::Wrong(DecodeError::new::<T>(source.len(), reason))
+        }
+    })
 }
 
-/// Decodes the bytes of a message.
-pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    postcard::from_bytes(bytes)
-        .map_err(|error| DecodeError::new::<T>(bytes.len(), error.to_string()))
+impl<T: DeserializeOwned> Taken<T> {
+    /// The value; `buffer` is what the message was taken into.
+    pub(crate) fn decode(self, buffer: &[u8]) -> Result<T, DecodeError> {
+        match self {
+            Taken::Value(value) => Ok(value),
+            Taken::Wrong(error) => Err(error),
+            Taken::Bytes(range, _held) => decode(&buffer[range]),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    transfer::take_failure(); // of something else
+    postcard::from_bytes(bytes).map_err(|error| {
+        let reason = transfer::take_failure().unwrap_or_else(|| error.to_string());
+        DecodeError::new::<T>(bytes.len(), reason)
+    })
 }
 
 /// Bytes of every message of this type, if it is plain data of one size.
@@ -74,7 +141,7 @@ macro_rules! plain_types {
             value.downcast_ref::<String>().map(String::as_bytes)
         }
 
-        fn take_plain<T: 'static>(frame: &Frame<'_>) -> Option<Taken<T>> {
+        fn take_plain<T: 'static>(frame: &impl Source) -> Option<Taken<T>> {
             let kind = TypeId::of::<T>();
             $(
                 if kind == TypeId::of::<$plain>() {
@@ -108,7 +175,7 @@ plain_types!(
     Complex<f64>,
 );
 
-fn single<P: Pod>(frame: &Frame<'_>) -> Result<P, DecodeError> {
+fn single<P: Pod>(frame: &impl Source) -> Result<P, DecodeError> {
     let mut value = P::zeroed();
     let bytes = bytemuck::bytes_of_mut(&mut value);
     if bytes.len() != frame.len() {
@@ -118,7 +185,7 @@ fn single<P: Pod>(frame: &Frame<'_>) -> Result<P, DecodeError> {
     Ok(value)
 }
 
-fn several<P: Pod>(frame: &Frame<'_>) -> Result<Vec<P>, DecodeError> {
+fn several<P: Pod>(frame: &impl Source) -> Result<Vec<P>, DecodeError> {
     if !frame.len().is_multiple_of(size_of::<P>()) {
         return Err(wrong_length::<Vec<P>>(frame.len(), size_of::<P>()));
     }
@@ -127,7 +194,7 @@ fn several<P: Pod>(frame: &Frame<'_>) -> Result<Vec<P>, DecodeError> {
     Ok(values)
 }
 
-fn text(frame: &Frame<'_>) -> Result<String, DecodeError> {
+fn text(frame: &impl Source) -> Result<String, DecodeError> {
     let bytes = several::<u8>(frame)?;
     String::from_utf8(bytes)
         .map_err(|error| DecodeError::new::<String>(frame.len(), error.to_string()))

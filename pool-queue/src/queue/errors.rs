@@ -1,8 +1,8 @@
 //! The errors of a queue: one small enum per kind of operation, which hands the value back.
 
 use super::damage::Damage;
-use super::ring::Refusal;
 use super::shape::Shape;
+use crate::wait::Refusal;
 use pool_shm::{SegmentId, ShmError};
 use std::fmt;
 
@@ -168,6 +168,9 @@ pub enum GetError {
     /// There was a message, but it could not be made a value; it is gone.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// The next message names arrays, and this process can open no more; the message stays where it is.
+    #[error("the arrays of the next message cannot be opened, so it stays in the queue: {0}")]
+    Arrays(#[source] ShmError),
     /// Something wrote over the queue.
     #[error(transparent)]
     Damaged(#[from] Damage),

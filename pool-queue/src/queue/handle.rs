@@ -4,16 +4,19 @@ use super::builder::QueueBuilder;
 use super::codec::{self, Taken};
 use super::errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, QueueError};
 use super::iter::{Iter, TryIter};
-use super::ring::{Ring, Wait};
-use super::shape::{Shape, UNIT};
+use super::ring::{Payload, Ring};
+use super::shape::Shape;
+use crate::arrays;
+use crate::wait::Wait;
 use pool_shm::Segment;
+use pool_shm::transfer::Exports;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What can go through a queue: whatever serde can write and read, without borrows.
 ///
@@ -37,7 +40,13 @@ impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 ///
 /// # Handles
 /// A serialised handle names the memory by a descriptor of the process that serialised it, which must be alive, and hold the queue, when the receiver reads it.
-/// A pool looks after that for tasks' arguments. The same holds for handles of arrays inside of messages: their owner keeps them until they have been got.
+/// A pool looks after that for tasks' arguments.
+///
+/// # Arrays in messages
+/// A frozen or raw array, an array's handle, a queue or a lock inside a message is not copied: the message names its memory. The process that has put the message keeps that
+/// memory until the message was got, whatever it drops meanwhile; it lets go of it with its next operation on any queue. Whoever gets the message has the
+/// memory from then on. If the process that has put it *ends* before, the memory is gone with it, and `get` gives [`GetError::Decode`] for this message, which says so;
+/// the messages behind it are not affected. So a process that sends arrays should live until they were got, or send them as results of its task, which a pool keeps.
 ///
 /// # Examples
 /// ```
@@ -115,7 +124,7 @@ impl<T: Message> Queue<T> {
     /// The number of bytes that its largest message may take, serialised.
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
-        (self.ring.shape().units as usize - 1) * UNIT
+        self.ring.shape().largest()
     }
 
     /// Ends all putting, here and everywhere; what is in the queue can still be got. Wakes everybody who waits.
@@ -163,7 +172,7 @@ impl<T: Message> Queue<T> {
     /// # Errors
     /// [`PutError::Timeout`]; and those of [`put`](Self::put).
     pub fn put_timeout(&self, value: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.put_waiting(value, within(timeout))
+        self.put_waiting(value, Wait::within(timeout))
     }
 
     /// Puts all values of an iterator in order, waiting for room as long as it takes; returns how many.
@@ -196,21 +205,23 @@ impl<T: Message> Queue<T> {
         values: impl IntoIterator<Item = T>,
         timeout: Duration,
     ) -> Result<usize, PutManyError<T>> {
-        self.put_many_waiting(values, within(timeout))
+        self.put_many_waiting(values, Wait::within(timeout))
     }
 
     fn put_waiting(&self, value: T, wait: Wait) -> Result<(), PutError<T>> {
+        arrays::sweep();
         let outcome = with_buffer(|buffer| {
-            let payload = codec::encode(&value, buffer).map_err(unwritable)?;
-            self.check_length(payload.len())?;
-            self.ring
-                .push(&[payload], wait)
-                .map_err(|refusal| PutError::refused(refusal, ()))
+            let encoded = codec::encode(&value, buffer).map_err(unwritable)?;
+            self.check_length(encoded.bytes.len())?;
+            let (bytes, table) = (encoded.bytes, encoded.table);
+            let pushed = self
+                .ring
+                .push(&[Payload { bytes, table }], wait)
+                .map_err(|refusal| PutError::refused(refusal, ()))?;
+            self.keep(encoded.exports, pushed.first);
+            Ok(())
         });
-        match outcome {
-            Ok(_) => Ok(()),
-            Err(error) => Err(error.map(|()| value)),
-        }
+        outcome.map_err(|error: PutError<()>| error.map(|()| value))
     }
 
     fn put_many_waiting(
@@ -242,40 +253,52 @@ impl<T: Message> Queue<T> {
         piece: &mut Vec<T>,
         wait: Wait,
     ) -> (usize, Result<(), PutError<()>>) {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        arrays::sweep();
+        let mut batch = Batch::default();
         let mut trouble = Ok(());
-        while piece.len() < PIECE_ITEMS && bytes.len() < PIECE_BYTES {
+        while piece.len() < PIECE_ITEMS && batch.bytes.len() < PIECE_BYTES {
             let Some(value) = values.next() else { break };
-            let encoded = self.append(&value, &mut bytes);
+            let encoded = self.append(&value, &mut batch);
             piece.push(value);
             if let Err(error) = encoded {
                 trouble = Err(error);
                 break;
             }
-            ends.push(bytes.len());
         }
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let payloads: Vec<&[u8]> = starts
-            .zip(&ends)
-            .map(|(start, &end)| &bytes[start..end])
-            .collect();
+        let mut exports = std::mem::take(&mut batch.exports).into_iter();
+        let payloads = batch.payloads();
         let mut done = 0;
         while done < payloads.len() {
             match self.ring.push(&payloads[done..], wait) {
-                Ok(count) => done += count,
+                Ok(pushed) => {
+                    done += pushed.count;
+                    let numbers = (0..).map(|i| pushed.first.wrapping_add(i));
+                    let put = exports.by_ref().take(pushed.count);
+                    put.zip(numbers).for_each(|(one, at)| self.keep(one, at));
+                }
                 Err(refusal) => return (done, Err(PutError::refused(refusal, ()))),
             }
         }
         (done, trouble)
     }
 
-    fn append(&self, value: &T, bytes: &mut Vec<u8>) -> Result<(), PutError<()>> {
+    fn append(&self, value: &T, batch: &mut Batch) -> Result<(), PutError<()>> {
         with_buffer(|buffer| {
-            let payload = codec::encode(value, buffer).map_err(unwritable)?;
-            self.check_length(payload.len())?;
-            bytes.extend_from_slice(payload);
+            let encoded = codec::encode(value, buffer).map_err(unwritable)?;
+            self.check_length(encoded.bytes.len())?;
+            batch.bytes.extend_from_slice(encoded.bytes);
+            batch.ends.push((batch.bytes.len(), encoded.table));
+            batch.exports.push(encoded.exports);
             Ok(())
         })
+    }
+
+    /// Keeps what message `number` names until it has left the ring.
+    fn keep(&self, exports: Exports, number: u32) {
+        if !exports.is_empty() {
+            let ring = Arc::clone(&self.ring);
+            arrays::keep(exports, move || ring.has_passed(number));
+        }
     }
 
     fn check_length(&self, need: usize) -> Result<(), PutError<()>> {
@@ -315,7 +338,7 @@ impl<T: Message> Queue<T> {
     /// # Errors
     /// [`GetError::Timeout`]; and those of [`get`](Self::get).
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
-        self.get_waiting(within(timeout))
+        self.get_waiting(Wait::within(timeout))
     }
 
     /// Gets up to `max` values in one step, waiting for the first as long as it takes. `max` 0 gives none at once.
@@ -343,7 +366,7 @@ impl<T: Message> Queue<T> {
         max: usize,
         timeout: Duration,
     ) -> Result<Vec<T>, GetManyError<T>> {
-        self.get_many_waiting(max, within(timeout))
+        self.get_many_waiting(max, Wait::within(timeout))
     }
 
     /// All values that come, until the queue is closed and empty; waits for each.
@@ -357,46 +380,80 @@ impl<T: Message> Queue<T> {
     }
 
     fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
-        with_buffer(|buffer| {
+        let got = with_buffer(|buffer| {
             buffer.clear();
-            let mut taken = None;
+            let (mut taken, mut trouble) = (None, None);
             self.ring.pop(1, wait, |frame| {
-                taken = Some(codec::take::<T>(&frame, buffer))
+                match codec::take::<T>(&frame, buffer) {
+                    Ok(one) => taken = Some(one),
+                    Err(error) => trouble = Some(error),
+                }
+                trouble.is_none()
             })?;
-            match taken.expect("one message was popped") {
-                Taken::Value(value) => Ok(value),
-                Taken::Bytes(end) => Ok(codec::decode(&buffer[..end])?),
-                Taken::Wrong(error) => Err(error.into()),
+            match (taken, trouble) {
+                (_, Some(error)) => Err(GetError::Arrays(error)),
+                (taken, None) => Ok(taken.expect("one message was popped").decode(buffer)?),
             }
-        })
+        });
+        arrays::sweep();
+        got
     }
 
     fn get_many_waiting(&self, max: usize, wait: Wait) -> Result<Vec<T>, GetManyError<T>> {
         if max == 0 {
             return Ok(Vec::new());
         }
-        with_buffer(|buffer| {
+        let got = with_buffer(|buffer| {
             buffer.clear();
-            let mut taken = Vec::new();
+            let (mut taken, mut trouble) = (Vec::new(), None);
             let popped = self.ring.pop(max, wait, |frame| {
-                taken.push(codec::take::<T>(&frame, buffer))
+                match codec::take::<T>(&frame, buffer) {
+                    Ok(one) => taken.push(one),
+                    Err(error) => trouble = Some(error),
+                }
+                trouble.is_none()
             });
             popped.map_err(GetError::from)?;
-            decode_all(taken, buffer)
-        })
+            match trouble {
+                Some(error) if taken.is_empty() => Err(GetError::Arrays(error).into()),
+                _ => decode_all(taken, buffer),
+            }
+        });
+        arrays::sweep();
+        got
     }
 }
 
-fn decode_all<T: Message>(taken: Vec<Taken<T>>, buffer: &[u8]) -> Result<Vec<T>, GetManyError<T>> {
+/// Values on their way into the ring together.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each ends, and whether it starts with a table.
+    ends: Vec<(usize, bool)>,
+    exports: Vec<Exports>,
+}
+
+impl Batch {
+    fn payloads(&self) -> Vec<Payload<'_>> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|&(end, _)| end));
+        starts
+            .zip(&self.ends)
+            .map(|(start, &(end, table))| Payload {
+                bytes: &self.bytes[start..end],
+                table,
+            })
+            .collect()
+    }
+}
+
+/// The values of several messages that were taken into `buffer`.
+pub(crate) fn decode_all<T: Message>(
+    taken: Vec<Taken<T>>,
+    buffer: &[u8],
+) -> Result<Vec<T>, GetManyError<T>> {
     let (mut values, mut errors) = (Vec::with_capacity(taken.len()), Vec::<DecodeError>::new());
-    let mut start = 0;
     for message in taken {
-        let decoded = match message {
-            Taken::Value(value) => Ok(value),
-            Taken::Wrong(error) => Err(error),
-            Taken::Bytes(end) => codec::decode(&buffer[std::mem::replace(&mut start, end)..end]),
-        };
-        match decoded {
+        match message.decode(buffer) {
             Ok(value) => values.push(value),
             Err(error) => errors.push(error),
         }
@@ -408,21 +465,15 @@ fn decode_all<T: Message>(taken: Vec<Taken<T>>, buffer: &[u8]) -> Result<Vec<T>,
     }
 }
 
-fn unwritable(error: postcard::Error) -> PutError<()> {
+pub(crate) fn unwritable(error: postcard::Error) -> PutError<()> {
     PutError::Encode {
         value: (),
         reason: error.to_string(),
     }
 }
 
-fn within(timeout: Duration) -> Wait {
-    Instant::now()
-        .checked_add(timeout)
-        .map_or(Wait::Forever, Wait::Until)
-}
-
 /// Lends `f` a buffer of this thread's. Code that `f` calls may want one too: it gets another.
-fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+pub(crate) fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
@@ -437,7 +488,7 @@ fn with_buffer<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
 }
 
 /// Tells the types of queues apart, for processes of one program.
-fn fingerprint<T>() -> u64 {
+pub(crate) fn fingerprint<T>() -> u64 {
     const START: u64 = 0xcbf2_9ce4_8422_2325;
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let name = std::any::type_name::<T>().bytes();

@@ -159,6 +159,12 @@ impl Protocol<'_> {
         self.is_closed() || head != load(&self.put.position)
     }
 
+    /// The oldest message that is still there, or where the next one goes.
+    #[cfg(not(loom))]
+    pub(crate) fn head(&self) -> Position {
+        load(&self.get.position)
+    }
+
     /// What was in the queue at one moment of this call; `None` if it was moving all the time.
     pub(crate) fn snapshot(&self) -> Option<(Position, Position)> {
         const TRIES: u32 = 32;

@@ -1,13 +1,14 @@
 //! The queue's memory: a ring of bytes under two robust locks.
 
+use super::codec::Source;
 use super::damage::Damage;
 use super::errors::QueueError;
 use super::protocol::{End, Gate, Protocol, Stock};
 use super::shape::{Position, Shape, Span, UNIT};
-use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
+use crate::wait::{PATIENCE, Refusal, Wait, wait_for};
+use pool_shm::sync::{LockError, RawMutex, RawMutexGuard};
 use pool_shm::{Cells, Segment};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 // Offsets in the segment. Each end's lock and words share a pair of cache lines.
 const MAGIC: usize = 0;
@@ -23,31 +24,21 @@ const DATA: usize = 512;
 
 const MAGIC_WORD: u64 = u64::from_le_bytes(*b"queue-01");
 
-/// How long a `try_` form waits for the lock at most: a peer that holds it is copying a message, or is stopped.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// How long an operation may wait.
+/// What goes into the ring as one message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wait {
-    /// Not at all.
-    No,
-    /// Until then.
-    Until(Instant),
-    /// As long as it takes.
-    Forever,
+pub(crate) struct Payload<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// Whether they start with a table of segments.
+    pub(crate) table: bool,
 }
 
-/// Why an operation did nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// No room, or no message, and no waiting.
-    NotNow,
-    /// The time is over.
-    Timeout,
-    /// The queue is closed.
-    Closed,
-    /// Something wrote over the queue.
-    Damaged(Damage),
+/// What a push did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed {
+    /// How many messages it put.
+    pub(crate) count: usize,
+    /// The number of the first.
+    pub(crate) first: u32,
 }
 
 /// The shared memory of a queue, attached and checked.
@@ -65,6 +56,7 @@ pub(crate) struct Frame<'a> {
     data: &'a Cells<'a, u8>,
     start: usize,
     len: usize,
+    table: bool,
 }
 
 impl Ring {
@@ -130,14 +122,14 @@ impl Ring {
         self.shape
     }
 
-    /// Puts as many of `payloads` as there is room for, at least one, in one step; returns how many. Each of them fits the ring.
-    pub(crate) fn push(&self, payloads: &[&[u8]], wait: Wait) -> Result<usize, Refusal> {
+    /// Puts as many of `payloads` as there is room for, at least one, in one step. Each of them fits the ring.
+    pub(crate) fn push(&self, payloads: &[Payload<'_>], wait: Wait) -> Result<Pushed, Refusal> {
         let Some(first) = payloads.first() else {
-            return Ok(0);
+            return Ok(Pushed { count: 0, first: 0 });
         };
-        let need = Shape::frame_units(first.len()).unwrap_or(u32::MAX);
+        let need = Shape::frame_units(first.bytes.len()).unwrap_or(u32::MAX);
         let protocol = self.protocol();
-        self.wait_for(&protocol.get.moved, wait, |first_look| {
+        wait_for(&protocol.get.moved, wait, |first_look| {
             if !first_look && !protocol.may_put(need) {
                 return None;
             }
@@ -145,15 +137,16 @@ impl Ring {
         })
     }
 
-    /// Gets up to `max` messages, at least one, in one step: `take` sees each while the consumers' lock is held and copies it out.
+    /// Gets up to `max` messages, at least one, in one step: `take` sees each while the consumers' lock is held and copies it out. One that it does
+    /// not want stays, and so do those behind it.
     pub(crate) fn pop(
         &self,
         max: usize,
         wait: Wait,
-        mut take: impl FnMut(Frame<'_>),
+        mut take: impl FnMut(Frame<'_>) -> bool,
     ) -> Result<usize, Refusal> {
         let protocol = self.protocol();
-        self.wait_for(&protocol.put.moved, wait, |_| {
+        wait_for(&protocol.put.moved, wait, |_| {
             if !protocol.may_get() {
                 return None;
             }
@@ -191,43 +184,30 @@ impl Ring {
         self.shape.span(head, tail).map_err(Refusal::Damaged)
     }
 
-    fn wait_for<R>(
-        &self,
-        event: &EventCount,
-        wait: Wait,
-        mut attempt: impl FnMut(bool) -> Option<Result<R, Refusal>>,
-    ) -> Result<R, Refusal> {
-        if let Some(done) = attempt(true) {
-            return done;
-        }
-        let deadline = match wait {
-            Wait::No => return Err(Refusal::NotNow),
-            Wait::Until(deadline) => Some(deadline),
-            Wait::Forever => None,
-        };
-        event
-            .wait_until(deadline, || attempt(false))
-            .unwrap_or(Err(Refusal::Timeout))
+    /// Whether message `number` has left the ring.
+    pub(crate) fn has_passed(&self, number: u32) -> bool {
+        let ahead = self.protocol().head().count.wrapping_sub(number);
+        (1..=Shape::MAX).contains(&ahead)
     }
 
     fn push_now(
         &self,
         protocol: Protocol<'_>,
-        payloads: &[&[u8]],
+        payloads: &[Payload<'_>],
         wait: Wait,
-    ) -> Result<Option<usize>, Refusal> {
+    ) -> Result<Option<Pushed>, Refusal> {
         let lock = self.lock(&self.put_lock, wait)?;
         if protocol.is_closed() {
             return Err(Refusal::Closed);
         }
         let mut tail = protocol.tail();
-        let mut count = 0;
+        let (mut count, first) = (0, tail.count);
         for payload in payloads {
-            let units = Shape::frame_units(payload.len()).unwrap_or(u32::MAX);
+            let units = Shape::frame_units(payload.bytes.len()).unwrap_or(u32::MAX);
             if !protocol.has_room(tail, units)? {
                 break;
             }
-            self.write(tail, payload);
+            self.write(tail, *payload);
             tail = self.shape.advance(tail, units);
             count += 1;
         }
@@ -240,7 +220,7 @@ impl Ring {
             .put
             .moved
             .notify(u32::try_from(count).unwrap_or(u32::MAX));
-        Ok(Some(count))
+        Ok(Some(Pushed { count, first }))
     }
 
     fn pop_now(
@@ -248,7 +228,7 @@ impl Ring {
         protocol: Protocol<'_>,
         max: usize,
         wait: Wait,
-        take: &mut impl FnMut(Frame<'_>),
+        take: &mut impl FnMut(Frame<'_>) -> bool,
     ) -> Result<Option<usize>, Refusal> {
         let lock = self.lock(&self.get_lock, wait)?;
         let (mut head, mut span) = match protocol.stock()? {
@@ -260,13 +240,18 @@ impl Ring {
         let mut count = 0;
         while count < max && span.items > 0 {
             let (frame, units) = self.read(&data, head, span)?;
-            take(frame);
+            if !take(frame) {
+                break;
+            }
             head = self.shape.advance(head, units);
             span = Span {
                 items: span.items - 1,
                 units: span.units - units,
             };
             count += 1;
+        }
+        if count == 0 {
+            return Ok(Some(0));
         }
         protocol.release(head);
         drop(lock);
@@ -275,18 +260,18 @@ impl Ring {
     }
 
     /// Writes a message behind the published ones.
-    fn write(&self, at: Position, payload: &[u8]) {
+    fn write(&self, at: Position, payload: Payload<'_>) {
         let data = self.data();
         let start = self.shape.offset(at) * UNIT;
-        self.header(start)
-            .store(header(payload.len(), at.count), Ordering::Relaxed);
+        let word = header(payload.bytes.len(), payload.table, at.count);
+        self.header(start).store(word, Ordering::Relaxed);
         let start = if start + UNIT == data.len() {
             0
         } else {
             start + UNIT
         };
-        let whole = payload.len().min(data.len() - start);
-        let (first, rest) = payload.split_at(whole);
+        let whole = payload.bytes.len().min(data.len() - start);
+        let (first, rest) = payload.bytes.split_at(whole);
         data.write_from(start, first);
         data.write_from(0, rest);
     }
@@ -309,7 +294,8 @@ impl Ring {
             _ => *units <= span.units.saturating_sub(behind),
         };
         let units = Shape::frame_units(len).filter(fits).ok_or(damage)?;
-        if word != header(len, at.count) {
+        let table = word & TABLE != 0;
+        if word != header(len, table, at.count) {
             return Err(damage);
         }
         let start = if start + UNIT == data.len() {
@@ -317,7 +303,13 @@ impl Ring {
         } else {
             start + UNIT
         };
-        Ok((Frame { data, start, len }, units))
+        let frame = Frame {
+            data,
+            start,
+            len,
+            table,
+        };
+        Ok((frame, units))
     }
 
     fn lock<'a>(&self, mutex: &'a RawMutex, wait: Wait) -> Result<RawMutexGuard<'a>, Refusal> {
@@ -373,20 +365,16 @@ impl Ring {
     }
 }
 
-impl From<Damage> for Refusal {
-    fn from(damage: Damage) -> Self {
-        Refusal::Damaged(damage)
-    }
-}
-
-impl Frame<'_> {
-    /// Bytes of the message.
-    pub(crate) fn len(&self) -> usize {
+impl Source for Frame<'_> {
+    fn len(&self) -> usize {
         self.len
     }
 
-    /// Copies the message to `to`, which is as long.
-    pub(crate) fn copy_to(&self, to: &mut [u8]) {
+    fn has_table(&self) -> bool {
+        self.table
+    }
+
+    fn copy_to(&self, to: &mut [u8]) {
         let whole = self.len.min(self.data.len() - self.start);
         let (first, rest) = to.split_at_mut(whole);
         self.data.read_into(self.start, first);
@@ -394,7 +382,11 @@ impl Frame<'_> {
     }
 }
 
-/// What stands before a message: its length, and its number, which tells it from whatever else may lie there.
-fn header(len: usize, count: u32) -> u64 {
-    u64::from(count) << 32 | len as u64
+/// In a message's header: it starts with a table of segments.
+const TABLE: u64 = 1 << 32;
+
+/// What stands before a message: its length, whether a table comes first, and the lower 31 bits of its number, which tell it from whatever else may lie there.
+fn header(len: usize, table: bool, count: u32) -> u64 {
+    let table = if table { TABLE } else { 0 };
+    u64::from(count) << 33 | table | len as u64
 }

@@ -55,6 +55,11 @@ impl Shape {
     /// The largest number of items, and of units.
     pub(crate) const MAX: u32 = i32::MAX.unsigned_abs();
 
+    /// Bytes that a message may have: its length has 32 bits.
+    pub(crate) fn largest(&self) -> usize {
+        ((self.units as usize - 1) * UNIT).min(u32::MAX as usize)
+    }
+
     /// Units that a message of `len` bytes takes, its header included; `None` if it is larger than any ring.
     pub(crate) fn frame_units(len: usize) -> Option<u32> {
         u32::try_from(1 + len.div_ceil(UNIT))
