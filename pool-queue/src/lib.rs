@@ -15,6 +15,9 @@
 mod arrays;
 mod atomic;
 mod queue;
+mod store;
+#[cfg(not(loom))]
+mod sys;
 #[cfg(not(loom))]
 mod wait;
 
@@ -22,4 +25,9 @@ mod wait;
 pub use queue::{
     Damage, DecodeError, GetError, GetManyError, Iter, Message, PutError, PutManyError, Queue,
     QueueBuilder, QueueError, TryIter,
+};
+#[cfg(not(loom))]
+pub use store::{
+    Claim, JoinError, JoinableQueue, LifoQueue, Loss, LossCause, Losses, Priority, PriorityQueue,
+    StoreBuilder,
 };

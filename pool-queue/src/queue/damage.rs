@@ -22,6 +22,10 @@ enum Kind {
     )]
     Frame { header: u64, count: u32, units: u32 },
     #[error(
+        "the queue's memory is damaged: {what} is {found}; something wrote over it, make a new queue"
+    )]
+    Store { what: &'static str, found: u64 },
+    #[error(
         "the queue's lock is damaged (system error {code}); something wrote over it, make a new queue"
     )]
     Lock { code: i32 },
@@ -43,7 +47,11 @@ impl Damage {
         })
     }
 
-    pub(super) fn lock(code: i32) -> Self {
+    pub(crate) fn store(what: &'static str, found: u64) -> Self {
+        Self(Kind::Store { what, found })
+    }
+
+    pub(crate) fn lock(code: i32) -> Self {
         Self(Kind::Lock { code })
     }
 }

@@ -66,7 +66,7 @@ impl<T> PutError<T> {
     }
 
     /// The same error with something else for the value.
-    pub(super) fn map<U>(self, change: impl FnOnce(T) -> U) -> PutError<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> PutError<U> {
         match self {
             PutError::Full(value) => PutError::Full(change(value)),
             PutError::Timeout(value) => PutError::Timeout(change(value)),
@@ -91,7 +91,7 @@ impl<T> PutError<T> {
         }
     }
 
-    pub(super) fn refused(refusal: Refusal, value: T) -> Self {
+    pub(crate) fn refused(refusal: Refusal, value: T) -> Self {
         match refusal {
             Refusal::NotNow => PutError::Full(value),
             Refusal::Timeout => PutError::Timeout(value),
@@ -267,6 +267,10 @@ enum Kind {
         "the queue's header says {items} messages and {units} units of 8 bytes, the segment has room for {room} units; something wrote over it"
     )]
     Header { items: u64, units: u64, room: usize },
+    #[error(
+        "the queue's header says {items} messages and {bytes} bytes, which do not fit a segment of {room} bytes; something wrote over it"
+    )]
+    Store { items: u64, bytes: u64, room: usize },
 }
 
 /// Bytes of the largest ring.
@@ -290,21 +294,28 @@ impl QueueError {
     pub fn is_mismatch(&self) -> bool {
         match &self.0 {
             Kind::Memory(error) => error.is_mismatch(),
-            Kind::NoQueue { .. } | Kind::OtherType { .. } | Kind::Header { .. } => true,
+            Kind::NoQueue { .. }
+            | Kind::OtherType { .. }
+            | Kind::Header { .. }
+            | Kind::Store { .. } => true,
             Kind::Capacity { .. } => false,
         }
     }
 
-    pub(super) fn capacity(items: usize, bytes: usize) -> Self {
+    pub(crate) fn capacity(items: usize, bytes: usize) -> Self {
         Self(Kind::Capacity { items, bytes })
     }
 
-    pub(super) fn no_queue(id: SegmentId) -> Self {
+    pub(crate) fn no_queue(id: SegmentId) -> Self {
         Self(Kind::NoQueue { id })
     }
 
-    pub(super) fn other_type(type_name: &'static str) -> Self {
+    pub(crate) fn other_type(type_name: &'static str) -> Self {
         Self(Kind::OtherType { type_name })
+    }
+
+    pub(crate) fn store(items: u64, bytes: u64, room: usize) -> Self {
+        Self(Kind::Store { items, bytes, room })
     }
 
     pub(super) fn header(items: u64, units: u64, room: usize) -> Self {

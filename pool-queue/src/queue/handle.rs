@@ -1,5 +1,6 @@
 //! The queue as programs see it.
 
+use super::batch::{Batch, check_length};
 use super::builder::QueueBuilder;
 use super::codec::{self, Taken};
 use super::errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, QueueError};
@@ -71,10 +72,6 @@ pub struct Queue<T> {
     ring: Arc<Ring>,
     message: PhantomData<fn(T) -> T>,
 }
-
-/// A batch is put in pieces of so many values, or bytes, so that it can be endless.
-const PIECE_ITEMS: usize = 256;
-const PIECE_BYTES: usize = 256 << 10;
 
 /// Making one, and what can be asked of it.
 impl<T: Message> Queue<T> {
@@ -212,7 +209,7 @@ impl<T: Message> Queue<T> {
         arrays::sweep();
         let outcome = with_buffer(|buffer| {
             let encoded = codec::encode(&value, buffer).map_err(unwritable)?;
-            self.check_length(encoded.bytes.len())?;
+            check_length(encoded.bytes.len(), self.capacity_bytes())?;
             let (bytes, table) = (encoded.bytes, encoded.table);
             let pushed = self
                 .ring
@@ -255,16 +252,7 @@ impl<T: Message> Queue<T> {
     ) -> (usize, Result<(), PutError<()>>) {
         arrays::sweep();
         let mut batch = Batch::default();
-        let mut trouble = Ok(());
-        while piece.len() < PIECE_ITEMS && batch.bytes.len() < PIECE_BYTES {
-            let Some(value) = values.next() else { break };
-            let encoded = self.append(&value, &mut batch);
-            piece.push(value);
-            if let Err(error) = encoded {
-                trouble = Err(error);
-                break;
-            }
-        }
+        let trouble = batch.fill(values, piece, |value| value, self.capacity_bytes());
         let mut exports = std::mem::take(&mut batch.exports).into_iter();
         let payloads = batch.payloads();
         let mut done = 0;
@@ -282,35 +270,11 @@ impl<T: Message> Queue<T> {
         (done, trouble)
     }
 
-    fn append(&self, value: &T, batch: &mut Batch) -> Result<(), PutError<()>> {
-        with_buffer(|buffer| {
-            let encoded = codec::encode(value, buffer).map_err(unwritable)?;
-            self.check_length(encoded.bytes.len())?;
-            batch.bytes.extend_from_slice(encoded.bytes);
-            batch.ends.push((batch.bytes.len(), encoded.table));
-            batch.exports.push(encoded.exports);
-            Ok(())
-        })
-    }
-
     /// Keeps what message `number` names until it has left the ring.
     fn keep(&self, exports: Exports, number: u32) {
         if !exports.is_empty() {
             let ring = Arc::clone(&self.ring);
             arrays::keep(exports, move || ring.has_passed(number));
-        }
-    }
-
-    fn check_length(&self, need: usize) -> Result<(), PutError<()>> {
-        let capacity = self.capacity_bytes();
-        if need <= capacity {
-            Ok(())
-        } else {
-            Err(PutError::TooLarge {
-                value: (),
-                need,
-                capacity,
-            })
         }
     }
 }
@@ -421,28 +385,6 @@ impl<T: Message> Queue<T> {
         });
         arrays::sweep();
         got
-    }
-}
-
-/// Values on their way into the ring together.
-#[derive(Default)]
-struct Batch {
-    bytes: Vec<u8>,
-    /// Where each ends, and whether it starts with a table.
-    ends: Vec<(usize, bool)>,
-    exports: Vec<Exports>,
-}
-
-impl Batch {
-    fn payloads(&self) -> Vec<Payload<'_>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|&(end, _)| end));
-        starts
-            .zip(&self.ends)
-            .map(|(start, &(end, table))| Payload {
-                bytes: &self.bytes[start..end],
-                table,
-            })
-            .collect()
     }
 }
 

@@ -40,7 +40,7 @@ impl<'a, T: Message> IntoIterator for &'a Queue<T> {
     }
 }
 
-fn until_the_end<T>(got: Result<T, GetError>) -> Option<Result<T, GetError>> {
+pub(crate) fn until_the_end<T>(got: Result<T, GetError>) -> Option<Result<T, GetError>> {
     match got {
         Err(GetError::Closed | GetError::Empty | GetError::Timeout) => None,
         got => Some(got),
