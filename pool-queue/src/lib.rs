@@ -15,6 +15,8 @@
 mod arrays;
 mod atomic;
 mod queue;
+#[cfg(not(loom))]
+mod select;
 mod store;
 #[cfg(not(loom))]
 mod sys;
@@ -26,6 +28,8 @@ pub use queue::{
     Damage, DecodeError, GetError, GetManyError, Iter, Message, PutError, PutManyError, Queue,
     QueueBuilder, QueueError, TryIter,
 };
+#[cfg(not(loom))]
+pub use select::{Select, Selectable};
 #[cfg(not(loom))]
 pub use store::{
     Claim, JoinError, JoinableQueue, LifoQueue, Loss, LossCause, Losses, Priority, PriorityQueue,

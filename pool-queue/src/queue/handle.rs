@@ -138,6 +138,10 @@ impl<T: Message> Queue<T> {
         self.ring.is_closed()
     }
 
+    pub(crate) fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
     fn of(ring: Ring) -> Self {
         Self {
             ring: Arc::new(ring),

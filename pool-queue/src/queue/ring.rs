@@ -6,7 +6,7 @@ use super::errors::QueueError;
 use super::protocol::{End, Gate, Protocol, Stock};
 use super::shape::{Position, Shape, Span, UNIT};
 use crate::wait::{PATIENCE, Refusal, Wait, wait_for};
-use pool_shm::sync::{LockError, RawMutex, RawMutexGuard};
+use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
 use pool_shm::{Cells, Segment};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -182,6 +182,16 @@ impl Ring {
             }
         };
         self.shape.span(head, tail).map_err(Refusal::Damaged)
+    }
+
+    /// Raised when there is a message.
+    pub(crate) fn event_more(&self) -> &EventCount {
+        &self.protocol().put.moved
+    }
+
+    /// Whether it is worth trying to get: there is a message, or there will be none.
+    pub(crate) fn may_get(&self) -> bool {
+        self.protocol().may_get()
     }
 
     /// Whether message `number` has left the ring.

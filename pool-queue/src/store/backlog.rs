@@ -16,8 +16,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A store of messages of type `T`.
-pub(super) struct Backlog<T> {
-    pub(super) store: Arc<Store>,
+pub(crate) struct Backlog<T> {
+    pub(crate) store: Arc<Store>,
     message: PhantomData<fn(T) -> T>,
 }
 

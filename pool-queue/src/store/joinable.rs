@@ -49,7 +49,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JoinableQueue<T> {
-    pub(super) backlog: Backlog<T>,
+    pub(crate) backlog: Backlog<T>,
     /// Losses that `join` has reported by this handle or its clones.
     reported: Arc<AtomicU64>,
 }

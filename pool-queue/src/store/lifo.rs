@@ -25,7 +25,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct LifoQueue<T> {
-    pub(super) backlog: Backlog<T>,
+    pub(crate) backlog: Backlog<T>,
 }
 
 impl<T: Message> LifoQueue<T> {

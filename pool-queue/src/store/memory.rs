@@ -209,6 +209,22 @@ impl Store {
         f(self.protocol())
     }
 
+    /// Raised when there is an item.
+    pub(crate) fn event_more(&self) -> &EventCount {
+        &self.protocol().words.more
+    }
+
+    /// Whether it is worth trying to get: there is an item, or there will be none. `thorough`: looks for items of dead consumers too.
+    pub(crate) fn may_get(&self, thorough: bool) -> bool {
+        let protocol = self.protocol();
+        if thorough && self.plan.rules.gives_back && self.somebody_has_items() {
+            // What cannot be found out now is looked at again.
+            let _ = self.reap();
+        }
+        let may_come = self.plan.rules.gives_back && self.somebody_has_items();
+        protocol.has_items() || protocol.is_closed() && !may_come
+    }
+
     /// Whether an item has left the store.
     pub(crate) fn has_passed(&self, (slot, number): (u32, u64)) -> bool {
         let protocol = self.protocol();

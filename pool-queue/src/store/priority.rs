@@ -28,7 +28,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PriorityQueue<K, T> {
-    pub(super) backlog: Backlog<T>,
+    pub(crate) backlog: Backlog<T>,
     priority: PhantomData<fn(K) -> K>,
 }
 

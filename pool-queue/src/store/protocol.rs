@@ -315,7 +315,12 @@ impl Protocol<'_> {
 
     /// Whether it is worth taking the lock to get.
     pub(crate) fn may_get(&self) -> bool {
-        self.is_closed() || self.words.queued.load(Ordering::Acquire) > 0 || self.may_be_torn()
+        self.is_closed() || self.has_items()
+    }
+
+    /// Whether there are items, as far as can be seen without the lock.
+    pub(crate) fn has_items(&self) -> bool {
+        self.words.queued.load(Ordering::Acquire) > 0 || self.may_be_torn()
     }
 
     /// Whether it is worth taking the lock to put so many bytes.
