@@ -17,6 +17,7 @@ pub(crate) const SINGLE: u64 = 1 << 63;
 struct Here {
     control: Control,
     slot: usize,
+    worker: usize,
     seed: u64,
     /// Index of item 0 of the call, while one is run.
     call: Option<u64>,
@@ -47,7 +48,8 @@ pub struct Current {
 }
 
 impl Current {
-    /// Number of the worker in its pool, from 0. A worker's replacement has the same number.
+    /// Number of the worker in its pool, from 0 and below the pool's size. A worker's replacement has the same number, but runs no
+    /// task before the other has run its last: of one number there is never more than one at work.
     pub fn worker_id(&self) -> usize {
         self.worker
     }
@@ -117,7 +119,7 @@ pub fn current() -> Option<Current> {
             0
         };
         Some(Current {
-            worker: here.slot,
+            worker: here.worker,
             index: base + u64::from(item),
             attempt,
             seed: here.seed,
@@ -125,11 +127,12 @@ pub fn current() -> Option<Current> {
     })
 }
 
-/// This thread is the worker in `slot` from now on.
-pub(crate) fn enter_worker(control: Control, slot: usize, seed: u64) {
+/// This thread is worker `worker`, in `slot`, from now on.
+pub(crate) fn enter_worker(control: Control, slot: usize, worker: usize, seed: u64) {
     HERE.set(Some(Here {
         control,
         slot,
+        worker,
         seed,
         call: None,
         repeated: (0, 0),

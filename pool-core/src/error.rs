@@ -152,6 +152,58 @@ impl fmt::Display for MissedDeadline {
     }
 }
 
+/// What runs in a worker beside its tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Hook {
+    /// Before its first task ([`PoolBuilder::initializer`](crate::PoolBuilder::initializer)).
+    Initializer,
+    /// After its last ([`PoolBuilder::exit_hook`](crate::PoolBuilder::exit_hook)).
+    ExitHook,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hook::Initializer => "initializer",
+            Hook::ExitHook => "exit hook",
+        })
+    }
+}
+
+/// A hook that took longer than the pool's builder allows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Overtime {
+    /// Which hook.
+    pub hook: Hook,
+    /// Number of the worker in its pool, from 0.
+    pub worker: usize,
+    /// Its process id.
+    pub pid: u32,
+    /// How long the hook may take.
+    pub limit: Duration,
+}
+
+impl fmt::Display for Overtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Overtime {
+            hook,
+            worker,
+            pid,
+            limit,
+        } = self;
+        let option = match hook {
+            Hook::Initializer => "initializer_timeout",
+            Hook::ExitHook => "exit_timeout",
+        };
+        write!(
+            f,
+            "the {hook} of worker {worker} (pid {pid}) took longer than {limit:?}, so the worker was killed: make it shorter, or give it more time (option `{option}`)"
+        )
+    }
+}
+
 /// Why one task has no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
@@ -179,6 +231,9 @@ pub enum TaskError {
         /// What it returned.
         message: String,
     },
+    /// The initializer or the exit hook took too long.
+    #[error("{0}")]
+    Overtime(Overtime),
     /// The task ran, but its result could not be encoded.
     #[error("the result could not be encoded in the worker: {message}")]
     EncodeResult {

@@ -56,10 +56,13 @@ mod worker;
 #[cfg(not(loom))]
 pub use {
     current::{Current, current},
-    error::{MissedDeadline, PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit},
+    error::{
+        Hook, MissedDeadline, Overtime, PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit,
+    },
     pool::{
-        AsCompleted, ForkBuilder, Imap, Job, Pool, PoolBuilder, TaskHandle, WorkerInfo,
-        WorkerState, as_completed, wait_all, wait_any,
+        AsCompleted, CurrentTask, ExitResult, ExitResults, ForkBuilder, Imap, Job, Pool,
+        PoolBuilder, Stats, TaskHandle, WorkerEnd, WorkerInfo, WorkerState, as_completed, wait_all,
+        wait_any,
     },
     process::{Process, ProcessBuilder, ProcessError},
     start::{StartMethod, init},

@@ -39,6 +39,15 @@ control_layout! {
     }
 }
 
+#[cfg(not(loom))]
+impl Line {
+    /// Pool: nothing was done here yet.
+    pub(crate) fn clear(&self) {
+        self.progress.store(0, Ordering::Relaxed);
+        self.batch.store(0, Ordering::Relaxed);
+    }
+}
+
 fn pack(high: u32, low: u32) -> u64 {
     (u64::from(high) << 32) | u64::from(low)
 }
@@ -51,7 +60,11 @@ fn unpack(word: u64) -> (u32, u32) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ClaimTable<'a> {
     pub(crate) states: &'a [AtomicU32],
+    /// One for each slot that there can ever be.
     pub(crate) lines: &'a [CachePadded<Line>],
+    /// How many slots were in use so far. It grows before a worker is started in a new slot, so whoever sees what that worker did
+    /// sees its line counted here.
+    pub(crate) used: &'a AtomicU32,
     pub(crate) words: &'a JobWords,
 }
 
@@ -86,13 +99,19 @@ impl<'a> ClaimTable<'a> {
         self.states.len() as u32
     }
 
+    /// The lines of the slots that were in use so far; those behind them are untouched.
+    pub(crate) fn lines_in_use(&self) -> &'a [CachePadded<Line>] {
+        let used = self.used.load(Ordering::Acquire) as usize; // SYNC: slots-in-use
+        &self.lines[..used.min(self.lines.len())]
+    }
+
     /// Chunks that are done or given up, as far as can be seen now; never more than there are.
     pub(crate) fn completed(&self) -> u32 {
         // The credit first: a count that moves from a line to the credit meanwhile is then missed, never seen twice.
         let credit = self.words.credit.load(Ordering::Acquire); // SYNC: job-credit
         // SYNC: job-counts (acquire side)
         let counts = self
-            .lines
+            .lines_in_use()
             .iter()
             .map(|line| unpack(line.progress.load(Ordering::Acquire)).1);
         counts.fold(credit, u32::wrapping_add)
@@ -361,7 +380,7 @@ impl<'a> Claimer<'a> {
         loop {
             let victims = self
                 .table
-                .lines
+                .lines_in_use()
                 .iter()
                 .enumerate()
                 .filter(|(slot, _)| *slot != self.owner.slot());

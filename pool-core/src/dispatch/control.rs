@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::JobWords;
 use super::clock::Clock;
-use super::park::{Bell, Futex};
+use super::order::{Duty, Order};
+use super::park::{Bell, Futex, rouse};
 use super::stream::{RingBytes, StreamReader, StreamWords};
 use super::tasks::{TaskEntry, TaskTable};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, control_layout};
@@ -40,8 +41,10 @@ control_layout! {
         pub(crate) open_jobs: AtomicU64,
         /// [`TaskTable::tail`].
         pub(crate) tail: AtomicU64,
-        /// How many workers there are.
+        /// How many workers there should be.
         pub(crate) workers: AtomicU32,
+        /// How many slots were in use so far: those behind them have no memory yet.
+        pub(crate) slots: AtomicU32,
         /// 1 while tasks wait for an entry of the table: a worker that finds no task tells the watcher.
         pub(crate) backlog: AtomicU32,
     }
@@ -83,6 +86,8 @@ control_layout! {
         pub(crate) tasks_done: AtomicU64,
         /// Of the item that is run, if it has a deadline.
         pub(crate) clock: Clock,
+        /// Nanoseconds that the worker has spent in jobs and tasks of the table, counted when it turns away from one.
+        pub(crate) busy: AtomicU64,
     }
 
     /// One worker's place.
@@ -91,6 +96,7 @@ control_layout! {
         pub(crate) wake: CachePadded<AtomicU32>,
         pub(crate) status: AtomicU32,
         pub(crate) pid: AtomicU32,
+        pub(crate) duty: Duty,
         pub(crate) report: CachePadded<Report>,
         pub(crate) stream: StreamWords,
         /// Position in the stream up to which the pool has taken over what the records name. Written by the pool.
@@ -123,6 +129,13 @@ impl Report {
             .wrapping_add(tasks.into());
         self.tasks_done.store(done, Ordering::Relaxed);
     }
+
+    /// Adds to the time in jobs and tasks. Only the worker itself writes the sum.
+    pub(crate) fn count_busy(&self, time: std::time::Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let busy = self.busy.load(Ordering::Relaxed).wrapping_add(nanos);
+        self.busy.store(busy, Ordering::Relaxed);
+    }
 }
 
 /// [`JobSlot::result_size`] of a job whose results go through the streams.
@@ -133,6 +146,12 @@ pub(crate) mod status {
     pub(crate) const VACANT: u32 = 0;
     pub(crate) const READY: u32 = 2;
     pub(crate) const INITIALIZER_FAILED: u32 = 3;
+    /// It claims nothing any more; it may be in its exit hook.
+    pub(crate) const LEAVING: u32 = 4;
+    /// A thread that touches nothing of the pool any more. Processes end instead.
+    pub(crate) const GONE: u32 = 5;
+    /// It could not be made what a worker of the pool is to be.
+    pub(crate) const REFUSED: u32 = 6;
 }
 
 /// Where the parts are. The pool computes it; workers get it with the segment and check that it fits.
@@ -178,7 +197,8 @@ impl Control {
     pub(crate) fn create(slots: usize) -> Result<Control, ShmError> {
         let layout = Layout { slots };
         let segment = Segment::create_sparse(layout.total())?;
-        segment.reserve(0..layout.rings_at())?;
+        segment.reserve(0..layout.slots_at())?;
+        segment.reserve(layout.entries_at()..layout.rings_at())?;
         let control = Control { segment, layout };
         for entry in control.tasks().entries {
             entry
@@ -239,15 +259,51 @@ impl Control {
         &self.header().bell
     }
 
-    /// All places for workers.
-    pub(crate) fn slots(&self) -> &[CachePadded<Slot>] {
+    fn all_slots(&self) -> &[CachePadded<Slot>] {
         self.segment
             .slice(self.layout.slots_at(), self.layout.slots)
             .expect(CHECKED)
     }
 
+    /// How many places there can ever be.
+    pub(crate) fn capacity(&self) -> usize {
+        self.layout.slots
+    }
+
+    /// The places for workers that were in use so far.
+    pub(crate) fn slots(&self) -> &[CachePadded<Slot>] {
+        let used = self.orders().slots.load(Ordering::Acquire) as usize; // SYNC: slots-in-use
+        let slots = self.all_slots();
+        &slots[..used.min(slots.len())]
+    }
+
+    /// A place that is or was in use.
     pub(crate) fn slot(&self, slot: usize) -> &Slot {
-        &self.slots()[slot]
+        &self.all_slots()[slot]
+    }
+
+    /// Pool: sees to it that the first `count` places have memory behind them, and counts them as used.
+    pub(crate) fn use_slots(&self, count: usize) -> Result<(), ShmError> {
+        let used = self.orders().slots.load(Ordering::Relaxed) as usize;
+        if count > used {
+            let size = size_of::<CachePadded<Slot>>();
+            let start = self.layout.slots_at() + used * size;
+            self.segment.reserve(start..start + (count - used) * size)?;
+            let count = count as u32;
+            self.orders().slots.store(count, Ordering::Release); // SYNC: slots-in-use
+        }
+        Ok(())
+    }
+
+    /// Pool: gives the worker in `slot` an order, and wakes it.
+    pub(crate) fn order(&self, slot: usize, order: Order) {
+        let slot = self.slot(slot);
+        slot.duty.give(order, &slot.wake, &SystemFutex);
+    }
+
+    /// Pool: wakes the worker in `slot`, whatever it sleeps for.
+    pub(crate) fn rouse(&self, slot: usize) {
+        rouse(&self.slot(slot).wake, &SystemFutex);
     }
 
     pub(crate) fn tasks(&self) -> TaskTable<'_> {

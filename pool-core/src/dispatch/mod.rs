@@ -10,6 +10,7 @@ pub(crate) mod control;
 pub(crate) mod join;
 #[cfg(all(test, loom))]
 mod models;
+pub(crate) mod order;
 pub(crate) mod park;
 #[cfg(not(loom))]
 pub(crate) mod record;

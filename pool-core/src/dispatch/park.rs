@@ -95,6 +95,12 @@ impl Bell {
             .any(|mask| mask.load(Ordering::Relaxed) != 0)
     }
 
+    /// Pool: whether the worker of `slot` sleeps, or is about to.
+    #[cfg(not(loom))]
+    pub(crate) fn is_asleep(&self, slot: usize) -> bool {
+        self.mask(slot).load(Ordering::Relaxed) & bit(slot) != 0
+    }
+
     /// Pool, after a death: the dead may have taken wake-ups with it, so everybody is woken, whatever the bits say.
     pub(crate) fn ring_all<'w>(
         &self,
@@ -120,7 +126,8 @@ fn bit(slot: usize) -> u64 {
     1 << (slot % 64)
 }
 
-fn rouse(word: &AtomicU32, futex: &impl Futex) {
-    word.fetch_add(1, Ordering::Release);
+/// Wakes the worker whose futex word this is.
+pub(crate) fn rouse(word: &AtomicU32, futex: &impl Futex) {
+    word.fetch_add(1, Ordering::Release); // SYNC: wake
     futex.wake(word);
 }

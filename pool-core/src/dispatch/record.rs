@@ -22,6 +22,8 @@ pub(crate) enum Target {
     Task { id: u64, first: u32 },
     /// The initializer.
     Initializer,
+    /// The exit hook.
+    ExitHook,
 }
 
 /// One record.

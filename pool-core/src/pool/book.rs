@@ -8,6 +8,7 @@ use std::time::Duration;
 use pool_shm::transfer::{Exports, Held};
 use pool_shm::{Segment, ShmError};
 
+use super::crew::{Crew, Post};
 use super::deadline::Limits;
 use super::follow::Followers;
 use crate::dispatch::arena::{Arena, Exhausted, Span};
@@ -204,6 +205,7 @@ pub(crate) struct Place {
     pub(crate) pending: Vec<u8>,
     /// What its next items belong to.
     pub(crate) target: Option<Target>,
+    pub(crate) post: Post,
 }
 
 impl Place {
@@ -250,6 +252,7 @@ impl Failure {
 pub(crate) struct Book {
     pub(crate) arena: Arena,
     pub(crate) places: Vec<Place>,
+    pub(crate) crew: Crew,
     pub(crate) jobs: [Option<JobBook>; JOBS],
     /// Closed jobs of which a worker may still touch the memory: place in the segment, number, memory.
     pub(crate) retired: Vec<(usize, u64, Vec<Span>)>,
@@ -281,6 +284,7 @@ impl Book {
         Book {
             arena: Arena::new(control.arena()),
             places: Vec::new(),
+            crew: Crew::default(),
             jobs: Default::default(),
             retired: Vec::new(),
             tasks: HashMap::new(),

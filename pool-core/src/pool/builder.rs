@@ -1,5 +1,6 @@
 //! The options of a pool.
 
+use std::any::TypeId;
 use std::fmt::Display;
 use std::io;
 use std::marker::PhantomData;
@@ -11,10 +12,12 @@ use std::thread::JoinHandle;
 use pool_shm::transfer;
 
 use super::core::Core;
-use super::watch::Watcher;
+use super::resize::check_workers;
+use super::terms::LifeOptions;
+use super::watch::{Plan, Watcher};
 use super::{Kept, Pool, host};
 use crate::atomic::Ordering;
-use crate::dispatch::control::{Control, status};
+use crate::dispatch::control::Control;
 use crate::dispatch::word::MAX_SLOTS;
 use crate::error::{PoolError, PoolErrorKind};
 use crate::nest::Nest;
@@ -26,8 +29,11 @@ use crate::worker::{Initializer, Maker};
 use crate::{start, sys};
 
 /// Most workers that a pool may have.
-const MAX_WORKERS: usize = 1000;
-const _: () = assert!(MAX_WORKERS <= MAX_SLOTS);
+pub(super) const MAX_WORKERS: usize = 1000;
+const _: () = assert!(
+    MAX_WORKERS < MAX_SLOTS,
+    "replacements need places of their own"
+);
 
 /// The variables by which numeric libraries are told how many threads to use.
 const THREAD_VARIABLES: [&str; 9] = [
@@ -67,6 +73,7 @@ pub struct PoolBuilder<S = ()> {
     seed: u64,
     max_depth: Option<u32>,
     initializer: Option<Prepared>,
+    pub(super) life: LifeOptions,
     state: PhantomData<fn() -> S>,
 }
 
@@ -89,6 +96,7 @@ impl PoolBuilder {
             seed: 0,
             max_depth: None,
             initializer: None,
+            life: LifeOptions::default(),
             state: PhantomData,
         }
     }
@@ -124,7 +132,8 @@ impl<S: 'static> PoolBuilder<S> {
         self
     }
 
-    /// Name of the pool in diagnosis. Default: `pool`.
+    /// Name of the pool: its workers are called `name-0`, `name-1` and so on in `ps` and the like, which keep 15 bytes (the front of
+    /// the name), its threads likewise, and events of `tracing` carry it. Default: `pool`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -208,6 +217,7 @@ impl<S: 'static> PoolBuilder<S> {
             name,
             seed,
             max_depth,
+            life,
             ..
         } = self;
         PoolBuilder {
@@ -219,6 +229,7 @@ impl<S: 'static> PoolBuilder<S> {
             seed,
             max_depth,
             initializer,
+            life,
             state: PhantomData,
         }
     }
@@ -242,11 +253,13 @@ impl<S: 'static> PoolBuilder<S> {
             start::before_fork()?;
         }
         let workers = self.worker_count()?;
+        self.life.check(workers, self.method, TypeId::of::<S>())?;
         let nest = Nest::here().below(self.max_depth, workers)?;
         let env = self.environment(workers)?;
         let mut kept: Vec<Box<dyn Kept>> = Vec::new();
+        let exit_type = self.life.settle()?;
         let setup = self.setup(nest, &mut kept)?;
-        let control = Control::create(workers).map_err(PoolErrorKind::Memory)?;
+        let control = Control::create(MAX_SLOTS).map_err(PoolErrorKind::Memory)?;
         control
             .orders()
             .workers
@@ -269,30 +282,31 @@ impl<S: 'static> PoolBuilder<S> {
             _ => None,
         };
         kept.push(Box::new(held));
-        let core = Arc::new(Core::new(control, kick, self.method));
+        let most_at_once = self.life.most_at_once();
+        let core = Arc::new(Core::new(control, kick, self.method, most_at_once));
+        core.book().crew.target = workers;
         if self.method == StartMethod::InProcess {
-            host::install(&core, &setup);
+            host::install(&core, &setup).map_err(PoolErrorKind::Memory)?;
         }
         let closing = Arc::new(AtomicBool::new(false));
-        let watcher = Watcher::new(
-            Arc::clone(&core),
-            self.method,
-            workers,
+        let plan = Plan {
+            method: self.method,
             setup,
             env,
             ties,
-            Arc::clone(&closing),
-        )
-        .with_server(server);
+            pace: self.life.pace,
+        };
+        let watcher =
+            Watcher::new(Arc::clone(&core), plan, Arc::clone(&closing)).with_server(server);
         let pool = Pool {
             core,
             watcher: Some(watch(watcher, &self.name)?),
             closing,
             _kept: kept,
-            workers,
+            exit_type,
             state: PhantomData,
         };
-        pool.await_ready(workers)?;
+        pool.core.await_staff(workers)?;
         Ok(pool)
     }
 
@@ -300,19 +314,8 @@ impl<S: 'static> PoolBuilder<S> {
         let workers = self
             .workers
             .unwrap_or_else(|| Nest::here().processors().min(MAX_WORKERS));
-        if (1..=MAX_WORKERS).contains(&workers) {
-            let is_single = self.method == StartMethod::InProcess;
-            return Ok(if is_single { 1 } else { workers });
-        }
-        let accepted = format!(
-            "a pool has 1 to {MAX_WORKERS} workers; leave the option out for one per processor"
-        );
-        Err(PoolErrorKind::Option {
-            option: "workers",
-            value: workers.to_string(),
-            accepted,
-        }
-        .into())
+        let is_single = self.method == StartMethod::InProcess;
+        check_workers(workers).map(|()| if is_single { 1 } else { workers })
     }
 
     fn environment(&self, workers: usize) -> Result<Vec<(String, String)>, PoolError> {
@@ -341,6 +344,7 @@ impl<S: 'static> PoolBuilder<S> {
             seed: self.seed,
             name: self.name.clone(),
             nest,
+            terms: self.life.terms.clone(),
         };
         if let Some(prepared) = self.initializer.take() {
             let descriptor = prepared.descriptor.ok_or(PoolErrorKind::ForeignTask {
@@ -382,25 +386,5 @@ fn start_error(what: &str, source: io::Error) -> PoolErrorKind {
     PoolErrorKind::Start {
         what: format!("the system refuses {what} ({source})"),
         source: Some(source),
-    }
-}
-
-impl<S> Pool<S> {
-    /// Waits until every worker has said that it is ready, or the pool has failed.
-    fn await_ready(&self, workers: usize) -> Result<(), PoolError> {
-        let control = &self.core.control;
-        let says_so = |slot| control.slot(slot).status.load(Ordering::Acquire) == status::READY; // SYNC: slot-status
-        let are_known = || {
-            let book = self.core.book();
-            book.places.len() == workers && book.places.iter().all(|place| place.alive)
-        };
-        let is_ready = || (0..workers).all(says_so) && are_known();
-        let failed = || self.core.book().buried;
-        self.core.wait(None, || is_ready() || failed(), || ());
-        let book = self.core.book();
-        book.failure
-            .as_ref()
-            .filter(|_| book.buried)
-            .map_or(Ok(()), |failure| Err(failure.error()))
     }
 }

@@ -57,7 +57,12 @@ impl Book {
                 Ok(Some(Record::Heading(target))) => self.places[slot].target = Some(target),
                 Ok(Some(record)) => {
                     let target = self.places[slot].target;
-                    if !self.inbox(target).take(record, &mut bytes) {
+                    let of_task =
+                        matches!(target, Some(Target::Chunk { .. } | Target::Task { .. }));
+                    if of_task && matches!(record, Record::Failed { .. }) {
+                        self.crew.counts.failed += 1;
+                    }
+                    if !self.inbox(slot, target).take(record, &mut bytes) {
                         tracing::error!(
                             slot,
                             ?target,
@@ -76,7 +81,7 @@ impl Book {
     }
 
     /// Where records under this heading belong.
-    fn inbox(&mut self, target: Option<Target>) -> Inbox<'_> {
+    fn inbox(&mut self, slot: usize, target: Option<Target>) -> Inbox<'_> {
         match target {
             Some(Target::Chunk { job, chunk, .. }) => match self.job(job) {
                 None => Inbox::Nobody,
@@ -108,6 +113,7 @@ impl Book {
                 }) => Inbox::Errors(failed, *items),
             },
             Some(Target::Initializer) => Inbox::Initializer(&mut self.initializer_failure),
+            Some(Target::ExitHook) => Inbox::Items(&mut self.places[slot].post.farewell, 1),
             None => Inbox::Nowhere,
         }
     }

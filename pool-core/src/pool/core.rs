@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub(super) courier: Courier,
     /// What the workers are.
     method: StartMethod,
+    /// Most items that a worker claims at once if the pool chooses.
+    pub(super) most_at_once: u32,
     /// No call may begin any more.
     pub(super) closed: AtomicBool,
     /// The thread that runs the tasks, if no process and no thread of the pool does.
@@ -38,7 +40,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(control: Control, kick: OwnedFd, method: StartMethod) -> Core {
+    pub(crate) fn new(
+        control: Control,
+        kick: OwnedFd,
+        method: StartMethod,
+        most_at_once: u32,
+    ) -> Core {
         let book = Mutex::new(Book::new(&control));
         let home = (method == StartMethod::InProcess).then(|| std::thread::current().id());
         Core {
@@ -47,6 +54,7 @@ impl Core {
             kick,
             courier: Courier::default(),
             method,
+            most_at_once,
             closed: AtomicBool::new(false),
             home,
         }
@@ -57,9 +65,21 @@ impl Core {
         !matches!(self.method, StartMethod::Thread | StartMethod::InProcess)
     }
 
+    /// Whether the workers come and go; otherwise the calling thread is the only one.
+    pub(super) fn has_staff_of_its_own(&self) -> bool {
+        self.method != StartMethod::InProcess
+    }
+
     /// The book. No code of users runs while it is locked, so a poisoned lock has a sound book behind it.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was published: the watcher has to bring workers back if some are away because they had nothing to do.
+    pub(super) fn call_back(&self, book: &Book) {
+        if !book.crew.away.is_empty() {
+            self.kick();
+        }
     }
 
     /// Makes the watcher look.

@@ -1,9 +1,11 @@
 //! What a death costs: the account of a worker that is known to be dead.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::book::{Book, JobBook, Outcome};
 use super::core::Core;
+use super::crew::Post;
 use crate::atomic::Ordering;
 use crate::current::SINGLE;
 use crate::dispatch::claim::{ClaimTable, Lost};
@@ -15,18 +17,24 @@ use crate::error::{MissedDeadline, TaskError, WorkerDeath, WorkerExit};
 #[derive(Debug)]
 struct Dead {
     owner: Owner,
+    /// Its number in the pool.
+    worker: usize,
     pid: u32,
     exit: WorkerExit,
     /// The item that it had begun.
     begun: Option<u32>,
     /// It was killed because that item was late.
     is_late: bool,
+    /// Items that fail, and that are begun again, because of this death.
+    failed: Cell<u64>,
+    retried: Cell<u64>,
 }
 
 impl Dead {
     /// The error of the item that it had begun, which may take `limit` and was begun `attempts` times.
     fn error(&self, index: u64, limit: Option<Duration>, attempts: u32) -> TaskError {
-        let (worker, pid) = (self.owner.slot(), self.pid);
+        self.failed.set(self.failed.get() + 1);
+        let (worker, pid) = (self.worker, self.pid);
         match limit.filter(|_| self.is_late) {
             Some(limit) => TaskError::DeadlineExceeded(MissedDeadline {
                 index: index & !SINGLE,
@@ -45,6 +53,12 @@ impl Dead {
     }
 }
 
+impl Dead {
+    fn note_retry(&self) {
+        self.retried.set(self.retried.get() + 1);
+    }
+}
+
 impl Core {
     /// Settles the account of the worker in `slot`, whose process has ended: its results that were published count, the item
     /// that it had begun fails or is repeated, everything else that it held is offered again.
@@ -56,16 +70,21 @@ impl Core {
         let owner = Owner::new(slot, place.generation);
         let dead = Dead {
             owner,
+            worker: place.post.worker,
             pid: place.pid,
             exit,
             begun: (item % 2 == 1).then_some(item / 2),
             // One that ended in another way while its item became late has a cause of its own.
             is_late: place.is_late && matches!(exit, WorkerExit::Signal(9) | WorkerExit::Unknown),
+            failed: Cell::new(0),
+            retried: Cell::new(0),
         };
         self.note_death(book, &dead);
         self.settle_jobs(book, &dead);
         self.settle_tasks(book, &dead);
         self.settle_revoked(book, slot);
+        book.crew.counts.failed += dead.failed.get();
+        book.crew.counts.retried += dead.retried.get();
         report.joined.store(0, Ordering::Release);
         report.item.store(0, Ordering::Relaxed);
         report.holds.store(0, Ordering::Relaxed);
@@ -80,8 +99,12 @@ impl Core {
             .status
             .store(status::VACANT, Ordering::Relaxed);
         self.control.slot(slot).pid.store(0, Ordering::Relaxed);
+        let tasks = report.tasks_done.swap(0, Ordering::Relaxed);
+        let busy = report.busy.swap(0, Ordering::Relaxed);
+        book.crew.note_work(dead.worker, tasks, busy);
         let place = &mut book.places[slot];
         place.pending.clear();
+        place.post = Post::default();
         (place.target, place.alive, place.ready, place.corrupt) = (None, false, false, false);
         place.is_late = false;
         // It may have taken wake-ups with it that were meant for others.
@@ -146,6 +169,8 @@ impl Core {
                         Outcome::InPlace { failed, .. } => failed.push((next, error)),
                     }
                     (task.next, task.attempts) = (next + 1, 0);
+                } else {
+                    dead.note_retry();
                 }
             }
             task.done = task.next >= task.items;
@@ -186,6 +211,7 @@ fn settle_chunk(job: &mut JobBook, table: &ClaimTable<'_>, chunk: u32, dead: &De
             next += 1;
         } else {
             table.note_repeated(next, *attempts);
+            dead.note_retry();
         }
     }
     if job.cancelled || next >= range.end {

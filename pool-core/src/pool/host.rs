@@ -6,12 +6,17 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use std::thread::ThreadId;
+use std::time::Instant;
+
+use pool_shm::ShmError;
 
 use super::core::Core;
+use super::crew::Station;
 use crate::current;
+use crate::dispatch::order::Order;
 use crate::error::{PoolError, PoolErrorKind};
 use crate::nest::Nest;
-use crate::start::boot::Setup;
+use crate::start::boot::{Life, Setup};
 use crate::worker::{First, Round, Worker};
 
 /// The thread of the one worker.
@@ -30,14 +35,8 @@ struct Guest {
 }
 
 /// Makes the worker of `core` and runs its initializer. The watcher, which is started later, sees how that went.
-pub(super) fn install(core: &Arc<Core>, setup: &Setup) {
-    let generation = 1;
-    {
-        let mut book = core.book();
-        book.places.resize_with(SLOT + 1, Default::default);
-        let place = &mut book.places[SLOT];
-        (place.generation, place.alive) = (generation, true);
-    }
+pub(super) fn install(core: &Arc<Core>, setup: &Setup) -> Result<(), ShmError> {
+    let life = core.begin_here(SLOT)?;
     let kick = core.kick.try_clone().ok();
     let argument = setup
         .initializer
@@ -45,7 +44,7 @@ pub(super) fn install(core: &Arc<Core>, setup: &Setup) {
         .map(|(descriptor, place)| (*descriptor, place.read()));
     let first = First::of(&argument);
     let mut guest = Guest {
-        worker: Worker::new(core.control.clone(), SLOT, generation, kick),
+        worker: Worker::new(core.control.clone(), life, &setup.terms, kick),
         here: current::Kept::default(),
         nest: setup.nest,
     };
@@ -54,6 +53,7 @@ pub(super) fn install(core: &Arc<Core>, setup: &Setup) {
         hosted.retain(|(core, _)| core.strong_count() > 0);
         hosted.push((Arc::downgrade(core), Some(guest)));
     });
+    Ok(())
 }
 
 impl Guest {
@@ -96,6 +96,24 @@ impl Drop for Outside {
 }
 
 impl Core {
+    /// The life of the worker that this thread is.
+    fn begin_here(&self, slot: usize) -> Result<Life, ShmError> {
+        self.control.use_slots(slot + 1)?;
+        self.control.slot(slot).duty.begin(Order::Serve);
+        let mut book = self.book();
+        book.places.resize_with(slot + 1, Default::default);
+        book.crew.counts.started = 1;
+        let place = &mut book.places[slot];
+        (place.generation, place.alive) = (1, true);
+        place.post.station = Station::Serving;
+        place.post.started = Some(Instant::now());
+        Ok(Life {
+            slot,
+            generation: 1,
+            worker: 0,
+        })
+    }
+
     /// The thread that runs the tasks, if no process and no thread of its own does.
     fn is_home(&self, home: ThreadId) -> bool {
         std::thread::current().id() == home

@@ -234,7 +234,7 @@ impl Core {
         let cheap = known
             .map_or(1, |cost| (CHUNK_NANOS / cost.max(0.1)) as u64)
             .min(call.items / (8 * workers));
-        let most = (wave / (32 * workers)).max(1);
+        let most = (wave / (32 * workers)).max(1).min(self.most_at_once.into());
         fine.max(cheap).clamp(1, most) as u32
     }
 
@@ -286,11 +286,7 @@ impl Core {
         }
         self.describe(call, &open, first, chunk_len, plan);
         book.jobs[place] = Some(book_of(call, &open, first, chunk_len, memory));
-        join::open(&self.control.header().jobs[place].number, number);
-        self.control
-            .orders()
-            .open_jobs
-            .fetch_or(1 << place, Ordering::Release); // SYNC: open-jobs
+        self.announce(&book, &open);
         let tell = book.limits.add(call.options.deadline);
         drop(book);
         if tell {
@@ -298,6 +294,14 @@ impl Core {
         }
         self.control.ring_bell(chunks);
         Ok(Some(open))
+    }
+
+    /// Lets workers join a job.
+    fn announce(&self, book: &Book, open: &Open) {
+        join::open(&self.control.header().jobs[open.place].number, open.number);
+        let open_jobs = &self.control.orders().open_jobs;
+        open_jobs.fetch_or(1 << open.place, Ordering::Release); // SYNC: open-jobs
+        self.call_back(book);
     }
 
     /// Memory for a job: its spans, and where lines, states, results and plan are.
@@ -308,7 +312,7 @@ impl Core {
         items: u32,
         chunks: u32,
     ) -> Result<Option<JobMemory>, PoolError> {
-        let lines = self.control.slots().len() * size_of::<CachePadded<Line>>();
+        let lines = self.control.capacity() * size_of::<CachePadded<Line>>();
         let results = call.in_place.unwrap_or(0) * items as usize;
         let mut spans = Vec::new();
         let mut offsets = [0; 4];
@@ -342,6 +346,14 @@ impl Core {
         Ok(Some((spans, offsets)))
     }
 
+    /// A slot that was never in use is going to be: clears its line in every open job.
+    pub(super) fn clear_lines(&self, book: &Book, slot: usize) {
+        let jobs = book.jobs.iter().enumerate();
+        for (place, job) in jobs.filter_map(|(place, job)| Some((place, job.as_ref()?))) {
+            self.table_of(place, job).lines[slot].clear();
+        }
+    }
+
     fn table(&self, open: &Open) -> ClaimTable<'_> {
         self.claims(open.place, open.lines, open.states, open.chunks)
     }
@@ -355,22 +367,20 @@ impl Core {
         const ALLOCATED: &str = "allocated in the arena";
         let segment = self.control.segment();
         let lines = segment
-            .slice(lines, self.control.slots().len())
+            .slice(lines, self.control.capacity())
             .expect(ALLOCATED);
         let states = segment.slice(states, chunks).expect(ALLOCATED);
         ClaimTable {
             states,
             lines,
+            used: &self.control.orders().slots,
             words: &self.control.header().jobs[place].words,
         }
     }
 
     fn clear(&self, open: &Open) {
         let table = self.table(open);
-        for line in table.lines {
-            line.progress.store(0, Ordering::Relaxed);
-            line.batch.store(0, Ordering::Relaxed);
-        }
+        table.lines_in_use().iter().for_each(|line| line.clear());
         table
             .states
             .iter()

@@ -1,23 +1,32 @@
 //! The pool: what users hold, and what stands behind it in their process.
 
+mod body;
 mod book;
 mod builder;
 mod cancel;
 pub(crate) mod collect;
 mod core;
 mod courier;
+mod crew;
 mod deadline;
 mod deaths;
 mod doing;
+mod exits;
 mod follow;
 mod fork_builder;
 mod handle;
+mod hire;
 mod host;
 mod imap;
 mod info;
 mod job;
 mod life;
+mod pace;
+mod resize;
+mod staff;
+mod stats;
 mod task;
+mod terms;
 mod verbs;
 mod wait;
 mod watch;
@@ -31,10 +40,12 @@ use pool_shm::Blocks;
 
 pub use self::builder::PoolBuilder;
 use self::core::Core;
+pub use self::exits::{ExitResult, ExitResults};
 pub use self::fork_builder::ForkBuilder;
 pub use self::handle::TaskHandle;
 pub use self::imap::Imap;
-pub use self::info::{WorkerInfo, WorkerState};
+pub use self::info::{CurrentTask, WorkerEnd, WorkerInfo, WorkerState};
+pub use self::stats::Stats;
 pub use self::verbs::Job;
 pub use self::wait::{AsCompleted, as_completed, wait_all, wait_any};
 use crate::error::{PoolError, TaskError};
@@ -69,14 +80,15 @@ pub struct Pool<S = ()> {
     closing: Arc<AtomicBool>,
     /// The segments that hold the initializer's argument and what it refers to: a replacement worker reads it again.
     _kept: Vec<Box<dyn Kept>>,
-    workers: usize,
+    /// The type of what the exit hook returns.
+    exit_type: Option<std::any::TypeId>,
     state: PhantomData<fn() -> S>,
 }
 
 impl<S> std::fmt::Debug for Pool<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pool")
-            .field("workers", &self.workers)
+            .field("workers", &self.size())
             .finish_non_exhaustive()
     }
 }
@@ -306,11 +318,6 @@ impl<S: 'static> Pool<S> {
         Form: 'static,
     {
         self.job(task).apply_async(argument)
-    }
-
-    /// How many workers the pool has.
-    pub fn size(&self) -> usize {
-        self.workers
     }
 
     /// Begins a call with options: they are set on what is returned, which ends in any of the pool's verbs.

@@ -243,7 +243,7 @@ impl Core {
         let known = self.book().costs.get(&call.descriptor).copied();
         known
             .map_or(1, |cost| (CHUNK_NANOS / cost.max(1.0)) as u32)
-            .clamp(1, CHUNK_ITEMS)
+            .clamp(1, CHUNK_ITEMS.min(self.most_at_once))
     }
 
     /// Sends a chunk of a call, whose first item has index `base`.
@@ -330,6 +330,7 @@ impl Core {
             book.backlog.push_back(id);
             self.control.orders().backlog.store(1, Ordering::Relaxed);
         }
+        self.call_back(&book);
         self.unlock(book);
         // Also for a task that waits: a worker that finds nothing to do tells the watcher to publish it.
         self.control.ring_bell(1);

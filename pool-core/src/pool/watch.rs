@@ -4,78 +4,65 @@
 //! so the signal that workers get when the thread that started them ends comes when it should.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering as StdOrdering};
 use std::time::{Duration, Instant};
 
+use super::body::Body;
 use super::book::Failure;
 use super::core::Core;
+use super::crew::{Farewell, Station};
+use super::info::WorkerEnd;
+use super::pace::Pace;
+use super::staff::{self, Move, View};
 use crate::atomic::Ordering;
 use crate::dispatch::control::status;
-use crate::error::{TaskError, WorkerDeath, WorkerExit};
-use crate::nest::Nest;
+use crate::dispatch::order::{Order, Wish};
+use crate::error::{Hook, Overtime, TaskError, WorkerDeath, WorkerExit};
 use crate::start::StartMethod;
-use crate::start::boot::{self, Role, Setup, Ties};
+use crate::start::boot::{Setup, Ties};
 use crate::start::fork_server::ForkServer;
 use crate::sys;
-use crate::worker::{First, Worker};
 
 /// A pool that cannot start a worker in so many tries gives up.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 /// One that has had all its workers: somebody who kills workers may hit some before they are ready.
 const TRIES_LATER: u32 = 30;
-/// How long workers without a task get to leave.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long workers without a task get to leave, beside what their exit hooks may take.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// A worker process.
+/// What a pool is made of, for its watcher.
 #[derive(Debug)]
-struct Process {
-    pid: u32,
-    pidfd: OwnedFd,
-    /// Started by this process itself, so that it can reap it.
-    child: Option<std::process::Child>,
+pub(crate) struct Plan {
+    pub(crate) method: StartMethod,
+    pub(crate) setup: Setup,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) ties: Ties,
+    pub(crate) pace: Pace,
 }
 
 /// The state of the watcher.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    pub(crate) core: Arc<Core>,
-    pub(crate) method: StartMethod,
-    pub(crate) workers: usize,
-    pub(crate) setup: Setup,
-    pub(crate) env: Vec<(String, String)>,
-    pub(crate) ties: Ties,
-    pub(crate) closing: Arc<AtomicBool>,
-    server: Option<ForkServer>,
-    processes: Vec<Option<Process>>,
-    threads: Vec<std::thread::JoinHandle<()>>,
-    failed_starts: u32,
+    pub(super) core: Arc<Core>,
+    pub(super) plan: Plan,
+    closing: Arc<AtomicBool>,
+    pub(super) server: Option<ForkServer>,
+    /// What runs the worker in each place.
+    pub(super) bodies: Vec<Option<Body>>,
+    pub(super) failed_starts: u32,
     been_ready: bool,
 }
 
 impl Watcher {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        method: StartMethod,
-        workers: usize,
-        setup: Setup,
-        env: Vec<(String, String)>,
-        ties: Ties,
-        closing: Arc<AtomicBool>,
-    ) -> Watcher {
-        let processes = (0..workers).map(|_| None).collect();
+    pub(crate) fn new(core: Arc<Core>, plan: Plan, closing: Arc<AtomicBool>) -> Watcher {
         Watcher {
             core,
-            method,
-            workers,
-            setup,
-            env,
-            ties,
+            plan,
             closing,
             server: None,
-            processes,
-            threads: Vec::new(),
+            bodies: Vec::new(),
             failed_starts: 0,
             been_ready: false,
         }
@@ -88,13 +75,7 @@ impl Watcher {
 
     /// Watches until the pool closes.
     pub(crate) fn run(mut self) {
-        match self.method {
-            StartMethod::Thread => self.start_threads(),
-            StartMethod::InProcess => {} // its worker is there already
-            StartMethod::ForkServer | StartMethod::Spawn | StartMethod::Fork => {
-                self.start((0..self.workers).collect());
-            }
-        }
+        self.staff();
         while !self.closing.load(StdOrdering::Acquire) {
             if let Err(error) = self.watch() {
                 self.fail(Failure::Start {
@@ -107,35 +88,48 @@ impl Watcher {
 
     /// Sleeps until something happens, and deals with it.
     fn watch(&mut self) -> io::Result<()> {
-        let wait = {
+        let judged = {
             let mut book = self.core.book();
             self.core.judge(&mut book)
         };
         self.kill_condemned();
+        let wait = judged.into_iter().chain(self.next_alarm()).min();
         let (server_died, dead) = self.poll(wait)?;
         sys::eventfd_clear(self.core.kick.as_fd());
-        self.note_ready();
-        let lost: Vec<usize> = if server_died {
-            self.lose_server() // every worker was its child
+        self.note_words();
+        if server_died {
+            self.lose_server(); // every worker was its child
         } else {
-            dead.into_iter().inspect(|slot| self.bury(*slot)).collect()
-        };
+            dead.into_iter().for_each(|slot| self.bury(slot));
+        }
+        self.read();
+        self.kill_condemned();
+        if self.core.control.header().distress.load(Ordering::Acquire) != 0 {
+            self.fail(Failure::Overwritten);
+        }
+        self.sound_alarms();
+        if !self.closing.load(StdOrdering::Acquire) {
+            self.staff();
+        }
+        Ok(())
+    }
+
+    /// Reads what the workers have sent, and passes it on.
+    fn read(&mut self) {
         {
             let mut book = self.core.book();
             book.drain_all(&self.core.control);
             self.core.reap(&mut book);
             self.core.publish_backlog(&mut book);
+            // One that leaves may wait until what it sent has been taken over.
+            let leaving = |place: &super::book::Place| place.post.leaving.is_some();
+            for (slot, place) in book.places.iter().enumerate() {
+                if place.alive && leaving(place) {
+                    self.core.control.rouse(slot);
+                }
+            }
         }
         self.core.wake_followers();
-        self.kill_condemned();
-        if self.core.control.header().distress.load(Ordering::Acquire) != 0 {
-            self.fail(Failure::Overwritten);
-        }
-        let failed = self.core.book().failure.is_some();
-        if !lost.is_empty() && !failed && !self.closing.load(StdOrdering::Acquire) {
-            self.start(lost);
-        }
-        Ok(())
     }
 
     /// Waits; whether the fork server died, and which workers.
@@ -143,10 +137,10 @@ impl Watcher {
         let mut fds = vec![self.core.kick.as_fd()];
         fds.extend(self.server.as_ref().map(ForkServer::pidfd));
         let slots: Vec<(usize, BorrowedFd<'_>)> = self
-            .processes
+            .bodies
             .iter()
             .enumerate()
-            .filter_map(|(slot, process)| Some((slot, process.as_ref()?.pidfd.as_fd())))
+            .filter_map(|(slot, body)| Some((slot, body.as_ref()?.pidfd()?)))
             .collect();
         fds.extend(slots.iter().map(|(_, fd)| *fd));
         let readable = sys::poll_readable(&fds, timeout)?;
@@ -156,210 +150,122 @@ impl Watcher {
             .iter()
             .zip(&readable[before..])
             .filter(|(_, readable)| **readable)
-            .map(|((slot, _), _)| *slot)
-            .collect();
-        Ok((server_died, dead))
+            .map(|((slot, _), _)| *slot);
+        Ok((server_died, dead.chain(self.ended_threads()).collect()))
     }
 
-    /// Takes note of workers that have become ready, or whose initializer failed.
-    fn note_ready(&mut self) {
-        for slot in 0..self.workers {
-            let word = self.core.control.slot(slot).status.load(Ordering::Acquire); // SYNC: slot-status
-            let mut book = self.core.book();
-            let Some(place) = book
-                .places
-                .get_mut(slot)
-                .filter(|place| place.alive && !place.ready)
-            else {
-                continue;
-            };
-            if word == status::READY {
-                place.ready = true;
-                self.failed_starts = 0;
-                self.been_ready = true;
-            } else if word == status::INITIALIZER_FAILED && book.failure.is_none() {
-                book.drain(&self.core.control, slot);
-                let unsaid = || TaskError::Initializer {
-                    message: "the worker did not say why".to_owned(),
-                };
-                let cause = book.initializer_failure.take().unwrap_or_else(unsaid);
-                drop(book);
-                self.fail(Failure::Initializer {
-                    worker: slot,
-                    cause,
-                });
-            }
-        }
+    /// Workers that were threads and are done.
+    fn ended_threads(&self) -> impl Iterator<Item = usize> {
+        let is_thread = |body: &Option<Body>| matches!(body, Some(Body::Thread(_)));
+        let threads = self.bodies.iter().enumerate();
+        let threads = threads.filter(move |(_, body)| is_thread(body));
+        threads
+            .map(|(slot, _)| slot)
+            .filter(|slot| self.status(*slot) == status::GONE)
     }
 
-    /// Starts a worker in each of these slots.
-    fn start(&mut self, slots: Vec<usize>) {
-        let mut workers = self.next_lives(slots);
-        let started = match self.method {
-            StartMethod::Spawn => Ok(workers.iter().map(|worker| self.spawn(*worker)).collect()),
-            _ => self
-                .fork(&workers)
-                .or_else(|error| self.fork_anew(&mut workers, error)),
-        };
-        let results: Vec<io::Result<Process>> = match started {
-            Ok(results) => results,
-            Err(error) => {
-                return self.fail(Failure::Start {
-                    what: format!("{error}{}", sys::limit_hint(&error)),
-                });
-            }
-        };
+    pub(super) fn status(&self, slot: usize) -> u32 {
+        self.core.control.slot(slot).status.load(Ordering::Acquire) // SYNC: slot-status
+    }
+
+    /// Takes note of workers that have become ready, that leave, or that could not get ready.
+    fn note_words(&mut self) {
         let mut failure = None;
-        for ((slot, _), result) in workers.into_iter().zip(results) {
-            match result {
-                Ok(process) => {
-                    let mut book = self.core.book();
-                    (book.places[slot].pid, book.places[slot].alive) = (process.pid, true);
-                    drop(book);
-                    self.processes[slot] = Some(process);
+        let mut guard = self.core.book();
+        let book = &mut *guard;
+        for slot in 0..book.places.len() {
+            let word = self.status(slot);
+            let place = &mut book.places[slot];
+            if !place.alive {
+                continue;
+            }
+            if word == status::LEAVING {
+                place.post.leaving.get_or_insert_with(Instant::now);
+            }
+            let worker = place.post.worker;
+            match word {
+                _ if place.ready => {}
+                status::READY | status::LEAVING => {
+                    place.ready = true;
+                    self.failed_starts = 0;
+                    self.been_ready = true;
                 }
-                Err(error) => {
-                    failure.get_or_insert(Failure::Start {
-                        what: format!("worker {slot}: {error}{}", sys::limit_hint(&error)),
+                status::INITIALIZER_FAILED | status::REFUSED if book.failure.is_none() => {
+                    book.drain(&self.core.control, slot);
+                    let cause = book.initializer_failure.take().unwrap_or_else(unsaid);
+                    failure.get_or_insert(match (word, cause) {
+                        (status::REFUSED, TaskError::Initializer { message }) => {
+                            Failure::Start { what: message }
+                        }
+                        (_, cause) => Failure::Initializer { worker, cause },
                     });
                 }
+                _ => {}
             }
         }
-        // Only now: every process that was started is known, so none is forgotten.
+        drop(guard);
         if let Some(failure) = failure {
-            return self.fail(failure);
+            self.fail(failure);
         }
-        self.core.control.signal_event(); // whoever builds the pool waits until its processes are known
-        self.core.kick(); // one may have become ready, or died, before its process was known
     }
 
-    fn next_lives(&mut self, slots: Vec<usize>) -> Vec<(usize, u32)> {
-        slots
-            .into_iter()
-            .map(|slot| (slot, self.next_life(slot)))
-            .collect()
-    }
-
-    fn next_life(&mut self, slot: usize) -> u32 {
-        let mut book = self.core.book();
-        if book.places.len() <= slot {
-            book.places.resize_with(slot + 1, Default::default);
-        }
-        book.places[slot].generation += 1;
-        book.places[slot].generation
-    }
-
-    fn spawn(&self, (slot, generation): (usize, u32)) -> io::Result<Process> {
-        let role = Role::Worker { slot, generation };
-        let (mut child, _) =
-            boot::launch(role, &self.setup, &self.env, &self.core.control, &self.ties)?;
-        match sys::pidfd_open(child.id()) {
-            Ok(pidfd) => Ok(Process {
-                pid: child.id(),
-                pidfd,
-                child: Some(child),
-            }),
-            Err(error) => {
-                child.kill()?;
-                child.wait()?;
-                Err(error)
+    /// Sees to it that the workers that there should be are there, and no others.
+    fn staff(&mut self) {
+        let moves = {
+            let mut book = self.core.book();
+            if book.failure.is_some() {
+                return;
             }
-        }
-    }
-
-    fn fork(&mut self, workers: &[(usize, u32)]) -> io::Result<Vec<io::Result<Process>>> {
-        let server = match &self.server {
-            Some(server) => server,
-            None if self.method == StartMethod::Fork => {
-                return Err(io::Error::other(
-                    "the copy of the program from which workers were forked has ended, and no other can be made beside the threads that run now",
-                ));
-            }
-            None => self.server.insert(ForkServer::start(
-                &self.setup,
-                &self.env,
-                &self.core.control,
-                &self.ties,
-            )?),
+            self.plan.pace.balance(&self.core, &mut book);
+            let views: Vec<View> = book
+                .places
+                .iter()
+                .enumerate()
+                .filter(|(_, place)| place.post.station != Station::Vacant)
+                .map(|(slot, place)| self.view(slot, place))
+                .collect();
+            staff::plan(book.crew.target, &book.crew.away, &views)
         };
-        let pids = server.fork(workers.to_vec())?;
-        Ok(pids
-            .into_iter()
-            .map(|pid| {
-                pid.and_then(|pid| {
-                    Ok(Process {
-                        pid,
-                        pidfd: sys::pidfd_open(pid)?,
-                        child: None,
-                    })
-                })
-            })
-            .collect())
-    }
-
-    /// The same with another fork server: this one has just ended, or does not answer.
-    fn fork_anew(
-        &mut self,
-        workers: &mut Vec<(usize, u32)>,
-        error: io::Error,
-    ) -> io::Result<Vec<io::Result<Process>>> {
-        if self.server.is_none() || self.failed_starts + 1 >= TRIES {
-            return Err(error);
-        }
-        self.failed_starts += 1;
-        let lost = self.lose_server();
-        for (slot, _) in workers.iter() {
-            self.bury_untold(*slot);
-        }
-        workers.extend(self.next_lives(lost));
-        self.fork(workers)
-    }
-
-    /// The server may have forked a worker for this slot before it ended without an answer. That worker ends with it, but may have
-    /// claimed something by then.
-    fn bury_untold(&self, slot: usize) {
-        let pid = self.core.control.slot(slot).pid.swap(0, Ordering::AcqRel);
-        if pid == 0 {
-            return;
-        }
-        // Its end is on the way; bounded, because by now the number may be somebody else's.
-        if let Ok(pidfd) = sys::pidfd_open(pid) {
-            let _ = sys::poll_readable(&[pidfd.as_fd()], Some(GRACE));
-        }
-        self.core
-            .bury(&mut self.core.book(), slot, WorkerExit::Unknown);
-    }
-
-    fn start_threads(&mut self) {
-        for slot in 0..self.workers {
-            let generation = self.next_life(slot);
-            self.core.book().places[slot].alive = true;
-            let (control, setup, kick) = (
-                self.core.control.clone(),
-                self.setup.clone(),
-                self.core.kick.try_clone(),
-            );
-            let thread = std::thread::Builder::new()
-                .name(format!("{}-{slot}", self.setup.name))
-                .spawn(move || {
-                    Nest::exchange(Some(setup.nest));
-                    let argument = setup
-                        .initializer
-                        .as_ref()
-                        .map(|(descriptor, place)| (*descriptor, place.read()));
-                    let mut worker = Worker::new(control, slot, generation, kick.ok());
-                    if worker.initialize(First::of(&argument), setup.seed) {
-                        worker.serve();
-                    }
-                });
-            match thread {
-                Ok(thread) => self.threads.push(thread),
-                Err(error) => {
-                    return self.fail(Failure::Start {
-                        what: format!("thread {slot}: {error}"),
-                    });
+        let mut start = Vec::new();
+        for step in moves {
+            match step {
+                Move::Start(worker) => start.push((worker, Order::Serve)),
+                Move::StartStandBy(worker) => start.push((worker, Order::StandBy)),
+                Move::Serve(slot) => {
+                    self.core.book().places[slot].post.station = Station::Serving;
+                    self.core.control.order(slot, Order::Serve);
+                }
+                Move::Dismiss(slot, end) => {
+                    let mut book = self.core.book();
+                    let post = &mut book.places[slot].post;
+                    tracing::debug!(
+                        pool = self.plan.setup.name,
+                        worker = post.worker,
+                        ?end,
+                        "a worker is to leave"
+                    );
+                    post.station = Station::Dismissed(end);
+                    self.core.control.order(slot, Order::Leave);
                 }
             }
+        }
+        if !start.is_empty() {
+            self.start(&start);
+        }
+    }
+
+    fn view(&self, slot: usize, place: &super::book::Place) -> View {
+        let wish = self.core.control.slot(slot).duty.wish();
+        View {
+            slot,
+            worker: place.post.worker,
+            station: place.post.station,
+            ready: place.ready,
+            leaving: place.post.leaving.is_some() || self.status(slot) == status::GONE,
+            wish: wish.map(|wish| match wish {
+                Wish::MaxTasks => WorkerEnd::MaxTasks,
+                Wish::MaxMemory => WorkerEnd::MaxMemory,
+            }),
         }
     }
 
@@ -383,81 +289,136 @@ impl Watcher {
 
     /// Takes the exit of a worker that has ended and settles its account; the failure that it is if it never was ready.
     fn settle(&mut self, slot: usize) -> Option<Failure> {
-        let process = self.processes[slot].take()?;
-        let exit = match (&process.child, &self.server) {
-            (Some(_), _) => sys::reap_child(process.pidfd.as_fd()),
-            (None, Some(server)) => server.reap(process.pid),
-            (None, None) => WorkerExit::Unknown,
-        };
-        tracing::debug!(slot, pid = process.pid, %exit, "a worker has ended");
+        let body = self.bodies[slot].take()?;
+        let (pid, exit) = (body.pid(), body.reap(self.server.as_ref()));
         let report = &self.core.control.slot(slot).report;
         let initializing = report.item.load(Ordering::Acquire) % 2 == 1;
         let mut book = self.core.book();
-        let ready = book.places[slot].ready;
+        book.drain(&self.core.control, slot);
+        let place = &book.places[slot];
+        let (ready, late) = (place.ready, place.post.late);
+        let (worker, station) = (place.post.worker, place.post.station);
+        let left = matches!(self.status(slot), status::LEAVING | status::GONE);
+        let end = match (station, late) {
+            (_, Some(Hook::Initializer)) => WorkerEnd::LateInitializer,
+            (Station::Dismissed(end), _) if left => end,
+            _ if left || self.closing.load(StdOrdering::Acquire) => WorkerEnd::Closed,
+            _ => WorkerEnd::Died(exit),
+        };
+        tracing::debug!(pool = self.plan.setup.name, worker, pid, %exit, ?end, "a worker has ended");
+        if left && self.plan.setup.terms.exit_hook.is_some() {
+            let farewell = self.farewell(&mut book, slot, pid, exit);
+            book.crew.farewells.push(farewell);
+        }
+        book.crew.note_end(worker, end);
         self.core.bury(&mut book, slot, exit);
         drop(book);
-        (!ready).then(|| self.failed_start(slot, process.pid, exit, initializing))
+        (!ready).then(|| self.failed_start(worker, pid, exit, late, initializing))
     }
 
-    fn failed_start(&self, slot: usize, pid: u32, exit: WorkerExit, initializing: bool) -> Failure {
-        if initializing {
-            let cause = TaskError::WorkerDied(WorkerDeath {
-                worker: slot,
+    /// What came of the exit hook of a worker that has left.
+    fn farewell(
+        &self,
+        book: &mut super::book::Book,
+        slot: usize,
+        pid: u32,
+        exit: WorkerExit,
+    ) -> Farewell {
+        let post = &mut book.places[slot].post;
+        let gathered = std::mem::take(&mut post.farewell);
+        let worker = post.worker;
+        let (result, held) = gathered.first().unwrap_or_else(|| {
+            let error = match post.late {
+                Some(hook) => self.overtime(hook, worker, pid),
+                None => TaskError::WorkerDied(WorkerDeath {
+                    worker,
+                    pid,
+                    exit,
+                    attempts: 1,
+                }),
+            };
+            (Err(error), Vec::new())
+        });
+        Farewell {
+            worker,
+            pid,
+            result,
+            held,
+        }
+    }
+
+    fn overtime(&self, hook: Hook, worker: usize, pid: u32) -> TaskError {
+        TaskError::Overtime(Overtime {
+            hook,
+            worker,
+            pid,
+            limit: self.plan.pace.limit(hook),
+        })
+    }
+
+    fn failed_start(
+        &self,
+        worker: usize,
+        pid: u32,
+        exit: WorkerExit,
+        late: Option<Hook>,
+        initializing: bool,
+    ) -> Failure {
+        let cause = match late {
+            Some(hook) => Some(self.overtime(hook, worker, pid)),
+            None => initializing.then_some(TaskError::WorkerDied(WorkerDeath {
+                worker,
                 pid,
                 exit,
                 attempts: self.tries(),
-            });
-            return Failure::Initializer {
-                worker: slot,
-                cause,
-            };
+            })),
+        };
+        if let Some(cause) = cause {
+            return Failure::Initializer { worker, cause };
         }
         let hint = "can the program be executed again (/proc mounted, not run through a loader or wrapper)?";
         let what = format!(
-            "worker {slot} (pid {pid}) ended with {exit} before it was ready, as did {} before it: {hint}",
+            "worker {worker} (pid {pid}) ended with {exit} before it was ready, as did {} before it: {hint}",
             self.tries() - 1
         );
         Failure::Start { what }
     }
 
-    /// The fork server has ended, and its workers with it; the slots that were theirs.
-    fn lose_server(&mut self) -> Vec<usize> {
+    /// The fork server has ended, and its workers with it.
+    pub(super) fn lose_server(&mut self) {
         if let Some(server) = self.server.take() {
             let exit = server.end();
-            tracing::warn!(%exit, "the fork server has ended; starting another one");
+            tracing::warn!(pool = self.plan.setup.name, %exit, "the fork server has ended; starting another one");
         }
-        let slots: Vec<usize> = (0..self.workers)
-            .filter(|slot| self.processes[*slot].is_some())
+        let slots: Vec<usize> = (0..self.bodies.len())
+            .filter(|slot| self.bodies[*slot].is_some())
             .collect();
-        for slot in &slots {
-            if let Some(process) = &self.processes[*slot] {
-                sys::kill(process.pidfd.as_fd());
-                self.await_end(process);
-            }
+        for body in self.bodies.iter().flatten() {
+            body.kill();
+            body.await_end();
         }
         let failures: Vec<Failure> = slots.iter().filter_map(|slot| self.settle(*slot)).collect();
         // One cause, however many it took along.
         if let Some(failure) = failures.into_iter().next() {
             self.note_failed_start(failure);
         }
-        slots
     }
 
     /// Workers whose stream was overwritten cannot be believed any more; others have a task that is late, or was cancelled.
     fn kill_condemned(&self) {
         let book = self.core.book();
-        for process in self
-            .processes
+        for body in self
+            .bodies
             .iter()
             .zip(&book.places)
-            .filter_map(|(process, place)| process.as_ref().filter(|_| place.is_condemned()))
+            .filter_map(|(body, place)| body.as_ref().filter(|_| place.is_condemned()))
         {
-            sys::kill(process.pidfd.as_fd());
+            body.kill();
         }
     }
 
     /// The pool runs nothing any more: ends every worker, then tells whoever waits.
-    fn fail(&mut self, failure: Failure) {
+    pub(super) fn fail(&mut self, failure: Failure) {
         self.core.book().failure.get_or_insert(failure);
         self.end_all();
         {
@@ -471,62 +432,62 @@ impl Watcher {
 
     /// Kills what is left and waits until it is gone.
     fn end_all(&mut self) {
-        for process in self.processes.iter().flatten() {
-            sys::kill(process.pidfd.as_fd());
+        for body in self.bodies.iter().flatten() {
+            body.kill();
         }
-        for slot in 0..self.processes.len() {
-            if let Some(process) = self.processes[slot].take() {
-                self.await_end(&process);
-                let exit = match (&process.child, &self.server) {
-                    (Some(_), _) => sys::reap_child(process.pidfd.as_fd()),
-                    (None, Some(server)) => server.reap(process.pid),
-                    (None, None) => WorkerExit::Unknown,
-                };
-                self.core.bury(&mut self.core.book(), slot, exit);
+        if self.plan.method == StartMethod::Thread {
+            self.order_all_to_leave(); // they cannot be killed
+        }
+        for slot in 0..self.bodies.len() {
+            if let Some(body) = &self.bodies[slot] {
+                body.await_end();
+                self.settle(slot);
             }
         }
         if let Some(server) = self.server.take() {
             server.end();
         }
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
     }
 
-    fn await_end(&self, process: &Process) {
-        // Killed: the only thing to wait for is the kernel.
-        while !sys::poll_readable(&[process.pidfd.as_fd()], None).is_ok_and(|ended| ended[0]) {}
+    fn order_all_to_leave(&self) {
+        self.core.control.orders().leave.store(1, Ordering::Release); // SYNC: leave
+        self.core.control.ring_all();
     }
 
     /// Lets workers without a task leave, and kills the others.
     fn shut_down(&mut self) {
-        self.core.control.orders().leave.store(1, Ordering::Release); // SYNC: leave
-        self.core.control.ring_all();
-        let end = Instant::now() + GRACE;
-        while self.processes.iter().flatten().next().is_some() {
-            for (slot, process) in self.processes.iter().enumerate() {
-                let begun = self
-                    .core
-                    .control
-                    .slot(slot)
-                    .report
-                    .item
-                    .load(Ordering::Acquire)
-                    % 2
-                    == 1;
-                if let Some(process) = process.as_ref().filter(|_| begun || Instant::now() >= end) {
-                    sys::kill(process.pidfd.as_fd());
+        self.order_all_to_leave();
+        let end = Instant::now() + GRACE.max(self.plan.pace.limit(Hook::ExitHook));
+        let is_process = |body: &&Body| body.pidfd().is_some();
+        while self.bodies.iter().flatten().any(|body| is_process(&body)) {
+            for (slot, body) in self.bodies.iter().enumerate() {
+                let Some(body) = body else { continue };
+                let place = self.core.control.slot(slot);
+                let begun = place.report.item.load(Ordering::Acquire) % 2 == 1;
+                let leaving = self.status(slot) == status::LEAVING; // then what it has begun is its exit hook
+                if (begun && !leaving) || Instant::now() >= end {
+                    body.kill();
                 }
             }
+            self.note_words();
+            self.sound_alarms();
             let left = end
                 .saturating_duration_since(Instant::now())
                 .max(Duration::from_millis(1));
+            let left = self.next_alarm().map_or(left, |alarm| alarm.min(left));
             let Ok((_, dead)) = self.poll(Some(left)) else {
                 break;
             };
             sys::eventfd_clear(self.core.kick.as_fd());
             dead.into_iter().for_each(|slot| self.bury(slot));
+            self.read();
         }
         self.fail(Failure::Closed);
+    }
+}
+
+fn unsaid() -> TaskError {
+    TaskError::Initializer {
+        message: "the worker did not say why".to_owned(),
     }
 }

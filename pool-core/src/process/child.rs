@@ -182,7 +182,7 @@ fn serve(
     worker::panics_of_this_thread_travel();
     sys::worker_signals();
     sys::heed_interrupts();
-    sys::set_name(name);
+    sys::set_name(name, "");
     nest.enter_process();
     let _line = boot::tie(lifeline);
     let Returned { value, exports } = run();

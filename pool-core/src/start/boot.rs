@@ -12,14 +12,14 @@ use super::fork_server::{self, Template};
 use crate::dispatch::control::{Control, Layout};
 use crate::nest::Nest;
 use crate::sys;
-use crate::worker::{self, First, Maker, Worker};
+use crate::worker::{self, Maker, Terms, Worker};
 
 /// Carries the process id of the pool's process.
 pub(crate) const VARIABLE: &str = "POOL_CORE_WORKER_OF";
 /// The same for a single process.
 pub(crate) const PROCESS_VARIABLE: &str = "POOL_CORE_PROCESS_OF";
 /// Changes with every change of [`Boot`].
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The message is small; what is large travels in the control segment.
 pub(crate) const LIMIT: usize = 64 << 10;
 
@@ -36,7 +36,18 @@ pub(crate) struct Boot {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
     ForkServer { rendezvous: String, token: u64 },
-    Worker { slot: usize, generation: u32 },
+    Worker(Life),
+}
+
+/// A life of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Life {
+    /// Its place in the control segment.
+    pub(crate) slot: usize,
+    /// Which life of that place it is.
+    pub(crate) generation: u32,
+    /// Its number in the pool.
+    pub(crate) worker: usize,
 }
 
 /// What all workers of a pool have in common.
@@ -48,6 +59,7 @@ pub(crate) struct Setup {
     pub(crate) name: String,
     /// Where workers run.
     pub(crate) nest: Nest,
+    pub(crate) terms: Terms,
 }
 
 /// Where encoded bytes are.
@@ -127,9 +139,9 @@ pub(super) fn enter(parent: u32) -> ! {
                     };
                     fork_server::serve(&rendezvous, token, socket, &template)
                 }
-                Role::Worker { slot, generation } => {
+                Role::Worker(life) => {
                     drop(socket);
-                    work(control, (slot, generation), &boot.setup, ties, None)
+                    work(control, life, &boot.setup, ties, None)
                 }
             }
         }
@@ -179,36 +191,28 @@ fn receive(parent: u32) -> io::Result<(Boot, Control, Ties, OwnedFd)> {
     Ok((boot, control, Ties { lifeline, kick }, socket))
 }
 
-/// Works in `slot` until the pool says to leave.
+/// Works until the pool says to leave.
 pub(super) fn work(
     control: Control,
-    (slot, generation): (usize, u32),
+    life: Life,
     setup: &Setup,
     ties: Ties,
     maker: Option<Maker<'_>>,
 ) -> ! {
-    let place = control.slots().get(slot).map(|place| {
+    let place = control.slots().get(life.slot).map(|place| {
         place
             .pid
             .store(std::process::id(), std::sync::atomic::Ordering::Release)
     });
     #[cfg(feature = "inject")]
-    crate::inject::enter_life(generation);
-    sys::set_name(&format!("{}-{slot}", setup.name));
+    crate::inject::enter_life(life.generation);
+    sys::set_name(&setup.name, &format!("-{}", life.worker));
     setup.nest.enter_process();
     let Ties { lifeline, kick } = ties;
     let _line = tie(lifeline.as_fd());
     let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         place.expect("the pool has a place for each worker that it starts");
-        let argument = setup
-            .initializer
-            .as_ref()
-            .map(|(descriptor, place)| (*descriptor, place.read()));
-        let first = maker.map_or_else(|| First::of(&argument), First::Maker);
-        let mut worker = Worker::new(control, slot, generation, Some(kick));
-        if worker.initialize(first, setup.seed) {
-            worker.serve();
-        }
+        Worker::new(control, life, &setup.terms, Some(kick)).live(setup, maker);
     }));
     flush_output();
     if worked.is_err() {

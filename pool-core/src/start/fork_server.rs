@@ -13,7 +13,7 @@ use ipc_channel::ipc::{IpcOneShotServer, IpcReceiver, IpcSender, channel};
 use ipc_channel::{IpcError, TryRecvError};
 use serde::{Deserialize, Serialize};
 
-use super::boot::{self, Role, Setup, Ties};
+use super::boot::{self, Life, Role, Setup, Ties};
 use crate::dispatch::control::Control;
 use crate::error::WorkerExit;
 use crate::worker::{self, Maker};
@@ -22,8 +22,8 @@ use crate::{start, sys};
 /// What the pool asks.
 #[derive(Debug, Serialize, Deserialize)]
 enum Request {
-    /// Workers for these slots, with their generations.
-    Fork(Vec<(usize, u32)>),
+    /// Workers for these lives.
+    Fork(Vec<Life>),
     /// How this worker ended, which it has.
     Reap(u32),
 }
@@ -155,8 +155,8 @@ impl ForkServer {
         self.pidfd.as_fd()
     }
 
-    /// Forks a worker for each slot and generation; process ids in the same order, or why there is none.
-    pub(crate) fn fork(&self, workers: Vec<(usize, u32)>) -> io::Result<Vec<io::Result<u32>>> {
+    /// Forks a worker for each life; process ids in the same order, or why there is none.
+    pub(crate) fn fork(&self, workers: Vec<Life>) -> io::Result<Vec<io::Result<u32>>> {
         let count = workers.len();
         match self.ask(Request::Fork(workers))? {
             Reply::Forked(pids) if pids.len() == count => Ok(pids
@@ -221,7 +221,7 @@ fn greet(rendezvous: IpcOneShotServer<Hello>, token: u64, socket: &OwnedFd) -> i
 
 /// The server: answers until the pool is gone.
 pub(super) fn serve(rendezvous: &str, token: u64, socket: OwnedFd, template: &Template<'_>) -> ! {
-    sys::set_name(&format!("{}-forks", template.setup.name));
+    sys::set_name(&template.setup.name, "-forks");
     let _line = boot::tie(template.ties.lifeline.as_fd());
     let served = connect(rendezvous, token, socket).and_then(|(requests, replies)| {
         loop {
@@ -262,18 +262,18 @@ fn connect(
 }
 
 /// Forks one worker.
-fn fork(worker: (usize, u32), template: &Template<'_>) -> Result<u32, i32> {
+fn fork(life: Life, template: &Template<'_>) -> Result<u32, i32> {
     let server = std::process::id();
     // SAFETY: this process has one thread, and the copy goes to `become_worker`, which never returns.
     match unsafe { sys::fork() } {
         Ok(Some(pid)) => Ok(pid),
-        Ok(None) => become_worker(server, worker, template),
+        Ok(None) => become_worker(server, life, template),
         Err(error) => Err(error.raw_os_error().unwrap_or_default()),
     }
 }
 
 /// The copy: lets go of the server's channels and works.
-fn become_worker(server: u32, worker: (usize, u32), template: &Template<'_>) -> ! {
+fn become_worker(server: u32, life: Life, template: &Template<'_>) -> ! {
     sys::die_with_parent(server);
     let ties = template.ties;
     // A copy of the program keeps what the program had open. It keeps the server's channels with it, but ends when the server does.
@@ -295,7 +295,7 @@ fn become_worker(server: u32, worker: (usize, u32), template: &Template<'_>) -> 
     match own {
         Ok(own) => boot::work(
             template.control.clone(),
-            worker,
+            life,
             template.setup,
             own,
             template.maker,

@@ -200,9 +200,13 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     )?)
 }
 
-/// Names this thread, and a process with one thread with it, for `ps` and the like; 15 bytes of the name are kept.
-pub(crate) fn set_name(name: &str) {
-    let short: Vec<u8> = name.bytes().filter(|byte| *byte != 0).take(15).collect();
+/// Names this thread, and a process with one thread with it, for `ps` and the like. There is room for 15 bytes: the front of
+/// `name` is cut.
+pub(crate) fn set_name(name: &str, tail: &str) {
+    const ROOM: usize = 15;
+    let front = name.bytes().filter(|byte| *byte != 0);
+    let front = front.take(ROOM.saturating_sub(tail.len()));
+    let short: Vec<u8> = front.chain(tail.bytes()).take(ROOM).collect();
     if let Ok(short) = std::ffi::CString::new(short) {
         // Only for those who look: without a name it works as well.
         let _ = rustix::thread::set_name(&short);

@@ -189,6 +189,48 @@ pub(crate) fn fork_alone(copy: impl FnOnce() -> Infallible) -> io::Result<u32> {
     }
 }
 
+/// Bytes of memory that the calling process has for itself: shared arrays are not counted, nor what it has only read of its
+/// executable.
+pub(crate) fn own_memory() -> io::Result<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let mut pages = statm.split_ascii_whitespace().map(str::parse::<u64>);
+    let (_, resident, shared) = (pages.next(), pages.next(), pages.next());
+    match (resident, shared) {
+        (Some(Ok(resident)), Some(Ok(shared))) => {
+            Ok(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+        }
+        _ => Err(io::Error::from(io::ErrorKind::InvalidData)),
+    }
+}
+
+/// The processors that the calling thread may use.
+pub(crate) fn processors() -> Vec<usize> {
+    let set = rustix::thread::sched_getaffinity(None);
+    set.map_or_else(
+        |_| Vec::new(),
+        |set| {
+            (0..rustix::thread::CpuSet::MAX_CPU)
+                .filter(|processor| set.is_set(*processor))
+                .collect()
+        },
+    )
+}
+
+/// Lets the calling thread run on this processor alone.
+pub(crate) fn pin(processor: usize) -> io::Result<()> {
+    let mut set = rustix::thread::CpuSet::new();
+    if processor >= rustix::thread::CpuSet::MAX_CPU {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    set.set(processor);
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Sets the niceness of the calling thread.
+pub(crate) fn set_nice(nice: i32) -> io::Result<()> {
+    Ok(rustix::process::setpriority_process(None, nice)?)
+}
+
 /// Ends this process at once: no destructors, no `atexit`.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: never returns, touches no memory.

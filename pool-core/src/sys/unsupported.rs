@@ -88,7 +88,7 @@ pub(crate) fn socketpair() -> io::Result<(OwnedFd, OwnedFd)> {
     unsupported()
 }
 
-pub(crate) fn set_name(_name: &str) {}
+pub(crate) fn set_name(_name: &str, _tail: &str) {}
 
 pub(crate) fn write_byte(_socket: BorrowedFd<'_>) -> io::Result<()> {
     unsupported()
@@ -159,6 +159,22 @@ pub(crate) fn close_others(_kept: &[BorrowedFd<'_>]) {}
 ///
 /// None is needed: it does nothing.
 pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
+    unsupported()
+}
+
+pub(crate) fn own_memory() -> io::Result<u64> {
+    unsupported()
+}
+
+pub(crate) fn processors() -> Vec<usize> {
+    Vec::new()
+}
+
+pub(crate) fn pin(_processor: usize) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn set_nice(_nice: i32) -> io::Result<()> {
     unsupported()
 }
 

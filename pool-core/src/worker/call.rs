@@ -54,6 +54,8 @@ pub(crate) enum Input<'a> {
     },
     /// The argument of the initializer.
     Initializer { bytes: &'a [u8] },
+    /// The exit hook takes the state.
+    ExitHook,
 }
 
 /// A call of an entry function.

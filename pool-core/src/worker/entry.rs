@@ -186,6 +186,28 @@ where
     }
 }
 
+/// An exit hook: takes the state of a worker that leaves.
+pub(crate) struct ExitHook<F, S, R>(PhantomData<(F, S, R)>);
+
+impl<F, S: 'static, R: Sendable> ExitHook<F, S, R>
+where
+    F: Fn(S) -> R + Copy + 'static,
+{
+    pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
+
+    fn run(call: &mut Call<'_>) {
+        let hook = conjure::<F>();
+        call.each(|call, _| {
+            let state = std::mem::replace(&mut call.belongings.state, Box::new(()));
+            let state = state
+                .downcast()
+                .expect("the pool's type says what its workers' state is");
+            let result = hook(*state);
+            call.emit(&result)
+        });
+    }
+}
+
 /// Bytes of a result that a job writes in place; none if it goes through the stream.
 pub(crate) fn in_place<R: 'static>() -> Option<usize> {
     plain::size::<R>()

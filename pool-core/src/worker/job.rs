@@ -1,6 +1,7 @@
 //! Running the chunks of jobs.
 
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 use super::call::{Call, Input};
 use super::{Link, Worker, run};
@@ -55,7 +56,7 @@ impl<'a> JobView<'a> {
             ),
         };
         let lines = segment
-            .slice(load(&job.lines_offset) as usize, control.slots().len())
+            .slice(load(&job.lines_offset) as usize, control.capacity())
             .ok()?;
         let states = segment
             .slice(load(&job.states_offset) as usize, chunks)
@@ -79,6 +80,7 @@ impl<'a> JobView<'a> {
             table: ClaimTable {
                 states,
                 lines,
+                used: &control.orders().slots,
                 words: &job.words,
             },
         })
@@ -95,6 +97,9 @@ impl Worker {
     pub(super) fn run_jobs(&mut self) -> bool {
         let open = self.control.orders().open_jobs.load(Ordering::Acquire); // SYNC: open-jobs
         if open == 0 {
+            return false;
+        }
+        if self.quota.is_spent() {
             return false;
         }
         let control = self.control.clone();
@@ -115,6 +120,7 @@ impl Worker {
             return false;
         };
         let view = JobView::read(control, job, number);
+        let began = Instant::now();
         let (worked, left) = match &view {
             Some(view) => self.run_chunks(control, view),
             None => {
@@ -124,6 +130,9 @@ impl Worker {
             }
         };
         join::leave(joined);
+        if worked {
+            control.slot(self.slot).report.count_busy(began.elapsed());
+        }
         if left == Left::WakePool {
             control.signal_event();
         }
@@ -145,7 +154,8 @@ impl Worker {
         let mut claimer = Claimer::enter(view.table, self.owner, workers);
         let mut worked = false;
         current::enter_call(view.first_index);
-        while orders.leave.load(Ordering::Relaxed) == 0
+        while !self.must_leave()
+            && !self.quota.is_spent()
             && let Some(claimed) = claimer.claim()
         {
             worked = true;
@@ -153,6 +163,9 @@ impl Worker {
             claimer.finish(&claimed);
             report.item.store(0, Ordering::Release); // SYNC: item-begun
             report.count(done);
+            if let Some(wish) = self.quota.end() {
+                self.ask(wish);
+            }
             if orders.flush.load(Ordering::Relaxed) != report.flushed.load(Ordering::Relaxed) {
                 self.obey();
             }
@@ -163,7 +176,11 @@ impl Worker {
             }
         }
         current::leave_call();
-        (worked, claimer.leave())
+        let left = claimer.leave();
+        if self.quota.is_spent() {
+            control.wake_another(); // what it leaves has to be done by others
+        }
+        (worked, left)
     }
 
     /// Runs a claimed chunk; how many items that were.
@@ -176,6 +193,9 @@ impl Worker {
             first: claimed.first,
         };
         let count = items.end.saturating_sub(items.start);
+        if let Some(wish) = self.quota.begin(count) {
+            self.ask(wish);
+        }
         let attempts = view.table.attempts(items.start);
         if attempts > 0 {
             current::note_attempts(items.start, attempts);

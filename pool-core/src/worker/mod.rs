@@ -3,8 +3,11 @@
 mod call;
 mod entry;
 pub(crate) mod job;
+mod leave;
 mod outbox;
 mod panic;
+mod quota;
+mod terms;
 
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,20 +18,23 @@ use pool_shm::{LeaseCache, transfer};
 
 use call::{Belongings, Input};
 pub(crate) use call::{Call, decode};
-pub(crate) use entry::{Indices, Initializer, OverBlocks, Values, in_place};
+pub(crate) use entry::{ExitHook, Indices, Initializer, OverBlocks, Values, in_place};
 pub(crate) use outbox::Link;
 use outbox::Outbox;
 pub(crate) use panic::{error_of, keep_panics, panics_of_this_thread_travel};
+use quota::Quota;
+pub(crate) use terms::Terms;
 
 use crate::atomic::{Ordering, fence};
 use crate::current;
 use crate::dispatch::control::{Control, SystemFutex, status};
+use crate::dispatch::order::Order;
 use crate::dispatch::record::Target;
 use crate::dispatch::tasks::{Finished, INLINE_BYTES, TaskEntry};
 use crate::dispatch::word::Owner;
 use crate::error::TaskError;
 use crate::identity::Descriptor;
-use crate::start::boot;
+use crate::start::boot::{self, Life, Setup};
 use crate::sys;
 
 /// How often an idle worker looks for news before it lets other threads run.
@@ -45,6 +51,9 @@ pub(crate) struct Worker {
     owner: Owner,
     belongings: Belongings,
     yields: u32,
+    number: usize,
+    exit_hook: Option<u64>,
+    quota: Quota,
 }
 
 /// Makes a worker's state in a copy of the process that holds it.
@@ -74,15 +83,17 @@ impl<'a> First<'a> {
 pub(crate) enum Round {
     Worked,
     Idle,
+    /// It may claim nothing more.
+    Spent,
     Leave,
 }
 
 impl Worker {
-    /// Worker of life `generation` in `slot`.
+    /// The worker that lives `life`, on these terms.
     pub(crate) fn new(
         control: Control,
-        slot: usize,
-        generation: u32,
+        life: Life,
+        terms: &Terms,
         kick: Option<OwnedFd>,
     ) -> Worker {
         let workers = control.orders().workers.load(Ordering::Relaxed) as usize;
@@ -99,16 +110,53 @@ impl Worker {
         Worker {
             control,
             kick: kick.map(Arc::new),
-            slot,
-            owner: Owner::new(slot, generation),
+            slot: life.slot,
+            owner: Owner::new(life.slot, life.generation),
             belongings,
             yields,
+            number: life.worker,
+            exit_hook: terms.exit_hook,
+            quota: Quota::new(terms),
         }
+    }
+
+    /// A whole life: becomes ready, works until the pool says to leave, and leaves.
+    pub(crate) fn live(&mut self, setup: &Setup, maker: Option<Maker<'_>>) {
+        let argument = setup
+            .initializer
+            .as_ref()
+            .map(|(descriptor, place)| (*descriptor, place.read()));
+        let first = maker.map_or_else(|| First::of(&argument), First::Maker);
+        if let Err(message) = setup.terms.settle_in(self.number) {
+            self.refuse(message);
+        } else if self.initialize(first, setup.seed) {
+            drop(argument);
+            self.serve();
+            self.leave();
+        }
+    }
+
+    /// Reports that this process cannot be what a worker of the pool is to be.
+    fn refuse(&mut self, message: String) {
+        let link = link(&self.control, self.slot, &self.kick);
+        let outbox = &mut self.belongings.outbox;
+        outbox.heading(&link, Target::Initializer);
+        outbox.failed(&link, 0, &TaskError::Initializer { message });
+        self.report(status::REFUSED);
+    }
+
+    fn report(&self, word: u32) {
+        self.control
+            .slot(self.slot)
+            .status
+            .store(word, Ordering::Release); // SYNC: slot-status
+        self.control.signal_event();
+        self.link().kick();
     }
 
     /// Runs the initializer and reports how it went. Whether the worker is ready.
     pub(crate) fn initialize(&mut self, first: First<'_>, seed: u64) -> bool {
-        current::enter_worker(self.control.clone(), self.slot, seed);
+        current::enter_worker(self.control.clone(), self.slot, self.number, seed);
         let mut failed = false;
         if !matches!(first, First::Nothing) {
             let bytes = if let First::Task(_, bytes) = first {
@@ -140,12 +188,7 @@ impl Worker {
         } else {
             status::READY
         };
-        self.control
-            .slot(self.slot)
-            .status
-            .store(word, Ordering::Release); // SYNC: slot-status
-        self.control.signal_event();
-        self.link().kick();
+        self.report(word);
         !failed
     }
 
@@ -154,13 +197,15 @@ impl Worker {
     }
 
     /// Works until the pool says to leave.
-    pub(crate) fn serve(&mut self) {
+    fn serve(&mut self) {
+        self.stand_aside(Order::Serve);
         loop {
             let news = self.control.bell().news();
             match self.round() {
                 Round::Leave => return,
                 Round::Worked => {}
                 Round::Idle => self.idle(news),
+                Round::Spent => self.stand_aside(Order::Leave),
             }
         }
     }
@@ -170,6 +215,9 @@ impl Worker {
         self.obey();
         if self.must_leave() {
             return Round::Leave;
+        }
+        if self.quota.is_spent() {
+            return Round::Spent;
         }
         let worked = self.run_task();
         if !worked && self.control.orders().backlog.load(Ordering::Relaxed) != 0 {
@@ -183,29 +231,35 @@ impl Worker {
         }
     }
 
-    /// Whether the pool is being dropped.
-    fn must_leave(&self) -> bool {
-        self.control.orders().leave.load(Ordering::Acquire) != 0 // SYNC: leave
-    }
-
     /// Unmaps lent segments and lets go of sent ones if the pool asked for it.
     fn obey(&mut self) {
         let asked = self.control.orders().flush.load(Ordering::Acquire); // SYNC: flush-asked
-        let flushed = &self.control.slot(self.slot).report.flushed;
-        if flushed.load(Ordering::Relaxed) != asked {
-            self.belongings.attached = None;
-            self.belongings.leases.clear();
-            self.holds_nothing();
-            let link = link(&self.control, self.slot, &self.kick);
-            let belongings = &mut self.belongings;
-            belongings.outbox.purge(&link);
-            flushed.store(asked, Ordering::Release); // SYNC: flush-done
-            self.control.signal_event();
+        let report = &self.control.slot(self.slot).report;
+        if report.flushed.load(Ordering::Relaxed) != asked {
+            self.flush(asked);
         }
+    }
+
+    fn flush(&mut self, asked: u32) {
+        self.let_go();
+        let link = link(&self.control, self.slot, &self.kick);
+        self.belongings.outbox.purge(&link);
+        link.report.flushed.store(asked, Ordering::Release); // SYNC: flush-done
+        self.control.signal_event();
+    }
+
+    /// Unmaps all that was lent, and all that was kept mapped for the next task.
+    fn let_go(&mut self) {
+        self.belongings.attached = None;
+        self.belongings.leases.clear();
+        self.holds_nothing();
     }
 
     /// Looks for news for a while, then sleeps.
     fn idle(&mut self, seen: u32) {
+        if let Some(wish) = self.quota.look() {
+            return self.ask(wish);
+        }
         for turn in 0..PAUSES + self.yields {
             if self.control.bell().news() != seen {
                 return;
@@ -240,16 +294,19 @@ impl Worker {
         }
         let control = self.control.clone();
         let task = &control.tasks().entries[entry];
+        let items = task.items.load(Ordering::Relaxed).saturating_sub(first);
         self.forget_leases();
+        if let Some(wish) = self.quota.begin(items) {
+            self.ask(wish);
+        }
         let began = Instant::now();
         current::enter_entry(entry);
         self.run_entry(task, first);
-        task.nanos
-            .store(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        self.control
-            .slot(self.slot)
-            .report
-            .count(task.items.load(Ordering::Relaxed).saturating_sub(first));
+        let took = began.elapsed();
+        task.nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
+        let report = &control.slot(self.slot).report;
+        report.count(items);
+        report.count_busy(took);
         let finished = self.control.tasks().finish(entry, self.owner);
         match finished {
             Finished::Revoked => sys::kill_self(),
@@ -263,6 +320,12 @@ impl Worker {
                     self.link().kick();
                 }
             }
+        }
+        if let Some(wish) = self.quota.end() {
+            self.ask(wish);
+        }
+        if self.quota.is_spent() {
+            control.wake_another(); // what it leaves has to be done by others
         }
         true
     }

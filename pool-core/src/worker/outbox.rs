@@ -117,6 +117,11 @@ impl Outbox {
         self.kept.push((position, exports));
     }
 
+    /// Whether the pool has all segments that were sent.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Lets go of the segments that the pool has taken over.
     pub(crate) fn purge(&mut self, link: &Link<'_>) {
         if !self.kept.is_empty() {

@@ -13,9 +13,12 @@ mod deadlines;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;
+mod leaving;
 mod methods;
 mod nested;
 mod parent;
+mod placing;
 mod single;
+mod sizes;
 mod storms;
 mod verbs;

@@ -6,6 +6,7 @@
 mod claim;
 mod clock;
 mod join;
+mod order;
 mod park;
 mod stream;
 mod tasks;
@@ -88,6 +89,7 @@ impl Event {
 struct Job {
     states: Vec<AtomicU32>,
     lines: Vec<CachePadded<Line>>,
+    used: AtomicU32,
     words: JobWords,
 }
 
@@ -96,6 +98,7 @@ impl Job {
         Job {
             states: (0..chunks).map(|_| AtomicU32::new(0)).collect(),
             lines: (0..workers).map(|_| CachePadded::default()).collect(),
+            used: AtomicU32::new(workers as u32),
             words: JobWords::default(),
         }
     }
@@ -104,6 +107,7 @@ impl Job {
         ClaimTable {
             states: &self.states,
             lines: &self.lines,
+            used: &self.used,
             words: &self.words,
         }
     }
