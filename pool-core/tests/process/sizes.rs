@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use pool_core::{Pool, StartMethod, WorkerEnd, WorkerState, current};
+use pool_core::{Pool, StartMethod, WorkerEnd, WorkerInfo, WorkerState, current};
 
 use crate::common::{Board, LIMIT, Leftovers, METHODS};
 
@@ -105,19 +105,18 @@ fn a_pool_that_grows_again_has_nobody_twice() {
     std::thread::scope(|scope| {
         let call = scope.spawn(|| pool.job(gated).chunk(1).map(0..10));
         board.wait(BEGUN, 2);
-        pool.resize(1).unwrap();
-        pool.resize(2).unwrap();
-        // Worker 1 is still in its task: the new one of that number waits for it.
+        // Worker 1 stays in its task: the new one of that number waits for it, once the watcher has seen the smaller size.
+        let is_next =
+            |worker: &WorkerInfo| (worker.id, worker.state) == (1, WorkerState::StandingBy);
+        let end = Instant::now() + LIMIT;
+        while !pool.workers().iter().any(is_next) && Instant::now() < end {
+            pool.resize(1).unwrap();
+            pool.resize(2).unwrap();
+        }
         let workers = pool.workers();
         let begun = board.get(BEGUN);
         board.set(GATE, 1);
-        let is_next = |state| state == (1, WorkerState::StandingBy);
-        assert!(
-            workers
-                .iter()
-                .any(|worker| is_next((worker.id, worker.state))),
-            "{workers:?}"
-        );
+        assert!(workers.iter().any(is_next), "{workers:?}");
         assert_eq!(begun, 2);
         assert_eq!(call.join().unwrap().unwrap(), (0..10).collect::<Vec<_>>());
     });
