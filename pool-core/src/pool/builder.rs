@@ -16,7 +16,6 @@ use super::resize::check_workers;
 use super::terms::LifeOptions;
 use super::watch::{Plan, Watcher};
 use super::{Kept, Pool, host};
-use crate::atomic::Ordering;
 use crate::dispatch::control::Control;
 use crate::dispatch::word::MAX_SLOTS;
 use crate::error::{PoolError, PoolErrorKind};
@@ -260,10 +259,6 @@ impl<S: 'static> PoolBuilder<S> {
         let exit_type = self.life.settle()?;
         let setup = self.setup(nest, &mut kept)?;
         let control = Control::create(MAX_SLOTS).map_err(PoolErrorKind::Memory)?;
-        control
-            .orders()
-            .workers
-            .store(workers as u32, Ordering::Relaxed);
         let (kick, ties, held) = descriptors()
             .map_err(|error| start_error("descriptors for a pipe and a counter", error))?;
         // Before any thread of the pool is there.
@@ -284,7 +279,7 @@ impl<S: 'static> PoolBuilder<S> {
         kept.push(Box::new(held));
         let most_at_once = self.life.most_at_once();
         let core = Arc::new(Core::new(control, kick, self.method, most_at_once));
-        core.book().crew.target = workers;
+        core.employ(&mut core.book(), workers);
         if self.method == StartMethod::InProcess {
             host::install(&core, &setup).map_err(PoolErrorKind::Memory)?;
         }

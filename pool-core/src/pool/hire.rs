@@ -108,6 +108,7 @@ impl Watcher {
 
     fn next_life(&self, place: &mut Place, slot: usize, worker: usize, order: Order) -> Life {
         place.generation += 1;
+        place.pid = 0; // not known yet
         place.post.worker = worker;
         place.post.started = Some(Instant::now());
         place.post.station = match order {
@@ -202,8 +203,9 @@ impl Watcher {
         if let Ok(pidfd) = sys::pidfd_open(pid) {
             let _ = sys::poll_readable(&[pidfd.as_fd()], Some(GRACE));
         }
-        self.core
-            .bury(&mut self.core.book(), slot, WorkerExit::Unknown);
+        let mut book = self.core.book();
+        book.places[slot].pid = pid;
+        self.core.bury(&mut book, slot, WorkerExit::Unknown);
     }
 
     fn start_thread(&self, life: Life) -> io::Result<Body> {

@@ -105,6 +105,7 @@ impl Core {
         book.crew.counts.started = 1;
         let place = &mut book.places[slot];
         (place.generation, place.alive) = (1, true);
+        place.pid = std::process::id();
         place.post.station = Station::Serving;
         place.post.started = Some(Instant::now());
         Ok(Life {

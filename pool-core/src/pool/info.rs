@@ -68,7 +68,8 @@ pub struct CurrentTask {
 pub struct WorkerInfo {
     /// Its number in the pool, from 0; a replacement has the number of the worker that it replaces.
     pub id: usize,
-    /// Its process id; this process's own for workers that are threads; 0 for one that is away.
+    /// Its process id; this process's own for workers that are threads; 0 for one that is not there, or that is
+    /// being started.
     pub pid: u32,
     /// What it is doing.
     pub state: WorkerState,
@@ -112,6 +113,7 @@ impl<S> Pool<S> {
         for info in &mut workers {
             let usage = match info.state {
                 WorkerState::Dead | WorkerState::Away => None,
+                _ if info.pid == 0 => None,
                 _ => sys::usage(info.pid),
             };
             let usage = usage.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Pools that grow and shrink while they work.
 
 use super::Pool;
+use super::book::Book;
 use super::builder::MAX_WORKERS;
 use super::core::Core;
 use super::crew::Station;
@@ -54,9 +55,7 @@ impl<S> Pool<S> {
             if let Some(failure) = &book.failure {
                 return Err(failure.error());
             }
-            book.crew.target = workers;
-            let word = &self.core.control.orders().workers;
-            word.store(workers as u32, Ordering::Relaxed);
+            self.core.employ(&mut book, workers);
         }
         self.core.kick();
         self.core.await_staff(workers)
@@ -80,6 +79,13 @@ pub(super) fn check_workers(workers: usize) -> Result<(), PoolError> {
 }
 
 impl Core {
+    /// There should be so many workers; the watcher has to be told.
+    pub(super) fn employ(&self, book: &mut Book, workers: usize) {
+        book.crew.target = workers;
+        let word = &self.control.orders().workers;
+        word.store(workers as u32, Ordering::Relaxed);
+    }
+
     /// Waits until the first `workers` workers are ready, as far as there are to be so many, or the pool has failed.
     pub(super) fn await_staff(&self, workers: usize) -> Result<(), PoolError> {
         let is_settled = || self.book().buried || self.has_staff(workers);
