@@ -8,6 +8,7 @@ pub mod font;
 pub mod leftovers;
 pub mod memory;
 pub mod picture;
+pub mod plate;
 pub mod process;
 pub mod progress;
 pub mod replace;

@@ -15,8 +15,9 @@ use crate::failure::Failure;
 use crate::font::{self, FONT, INK};
 use crate::replace::replace;
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-type Chart<'a> = ChartContext<'a, BitMapBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+pub(crate) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+pub(crate) type Chart<'a> =
+    ChartContext<'a, BitMapBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// What is drawn: levels and the scales of their axes.
 #[derive(Clone, Debug)]
@@ -47,22 +48,10 @@ impl Spectrogram<'_> {
     ///
     /// A [`Failure::input`] if `path` cannot be written; any other if the picture is too small for its axes.
     pub fn write(&self, path: &Path, width: u32, height: u32) -> Result<(), Failure> {
-        let mut pixels = vec![255; 3 * width as usize * height as usize];
-        {
-            let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-            self.draw(&area)
-                .map_err(|error| Failure::other(format!("cannot draw the picture: {error}")))?;
-        }
-        replace(path, |file| {
-            PngEncoder::new(file)
-                .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
-                .map_err(io::Error::other)
-        })
-        .map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))
+        write_png(path, (width, height), |area| self.draw(area))
     }
 
     fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
-        font::register();
         area.fill(&WHITE)?;
         let area = area.margin(6, 0, 0, 0);
         let area = area.titled(&self.caption, (FONT, 20).into_font().color(&INK))?;
@@ -137,8 +126,29 @@ impl Spectrogram<'_> {
     }
 }
 
+/// Draws a picture of `size` pixels and writes it to `path` as PNG.
+pub(crate) fn write_png(
+    path: &Path,
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
+) -> Result<(), Failure> {
+    let (width, height) = size;
+    let mut pixels = vec![255; 3 * width as usize * height as usize];
+    {
+        let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+        font::register();
+        draw(&area).map_err(|error| Failure::other(format!("cannot draw the picture: {error}")))?;
+    }
+    replace(path, |file| {
+        PngEncoder::new(file)
+            .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
+            .map_err(io::Error::other)
+    })
+    .map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))
+}
+
 /// Fills a chart: `colour` is asked for each pixel, which covers the given parts of the axes (0 is left and bottom, 1 right and top).
-fn paint(
+pub(crate) fn paint(
     chart: &Chart<'_>,
     colour: impl Fn(Range<f64>, Range<f64>) -> RGBColor,
 ) -> Result<(), Box<dyn std::error::Error>> {
@@ -179,7 +189,7 @@ fn highest(levels: ArrayView2<'_, f32>, frames: Range<usize>, bins: Range<usize>
 }
 
 /// A figure of an axis of this length, of which some ten have labels: as many digits as tell them apart, none needless.
-fn figure(value: f64, length: f64) -> String {
+pub(crate) fn figure(value: f64, length: f64) -> String {
     let digits = 1.0 - (length / 10.0).log10().floor();
     let text = format!("{value:.0$}", digits.clamp(1.0, 15.0) as usize);
     let text = text.trim_end_matches('0').trim_end_matches('.');

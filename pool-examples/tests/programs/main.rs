@@ -8,6 +8,7 @@
 mod compare;
 mod complex;
 mod monte_carlo;
+mod heat;
 mod populate;
 mod run;
 mod scope;
