@@ -8,20 +8,33 @@
 use crate::error::{Kind, ShmError};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Requests below this many bytes are not compared: reading the files costs
-/// more than making a small segment.
+/// Requests below this many bytes are not compared one by one, since reading
+/// the files costs more than making a small segment, but whenever they have
+/// come to this many bytes together.
 const SMALL: u64 = 1 << 20;
 
 /// One part in this many of what is available is left to everybody else.
 const HEADROOM: u64 = 50;
 
+/// What was asked for by this process since the last comparison.
+static UNCOMPARED: AtomicU64 = AtomicU64::new(0);
+
 /// Refuses a request of `need` bytes that the machine cannot give.
 pub(crate) fn check(need: u64) -> Result<(), ShmError> {
-    if need < SMALL {
+    if !is_due(&UNCOMPARED, need) {
         return Ok(());
     }
-    Available::read(Path::new("/")).admit(need)
+    Available::read(Path::new("/")).admit(need)?;
+    UNCOMPARED.store(0, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether it is time for a comparison. While memory is short it stays so.
+fn is_due(uncompared: &AtomicU64, need: u64) -> bool {
+    let before = uncompared.fetch_add(need.min(SMALL), Ordering::Relaxed);
+    before.saturating_add(need) >= SMALL
 }
 
 /// What may still be taken, in bytes; `None` where nothing is known to limit.
@@ -224,5 +237,16 @@ mod tests {
             text.contains("need 981 bytes, available to the system 5000 bytes, available to the cgroup 1000 bytes"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn small_requests_are_compared_when_they_have_come_to_much() {
+        let sum = AtomicU64::new(0);
+        let due = (0..255).filter(|_| is_due(&sum, 4096)).count();
+        assert_eq!(due, 0);
+        // From here on each one, until a comparison has been passed.
+        assert!(is_due(&sum, 4096) && is_due(&sum, 4096));
+        sum.store(0, Ordering::Relaxed);
+        assert!(!is_due(&sum, 4096) && is_due(&sum, SMALL) && is_due(&sum, u64::MAX));
     }
 }

@@ -8,19 +8,22 @@
 //!   that travel in any message. Segments offer words ([`Shared`]: atomics, by
 //!   reference) and plain data ([`Cells`]: copied in and out, never by
 //!   reference).
-//! * Arrays are typed ndarray arrays, each in a segment of its own. Who may
-//!   write one is a matter of its type:
+//! * Arrays are typed ndarray arrays, each in a segment of its own, or small ones
+//!   together. Who may write one is a matter of its type:
 //!
 //!   | type | who may write | goes to another process as |
 //!   |---|---|---|
 //!   | [`SharedArray`] | its one owner, or those to whom it lends blocks | blocks, for a while; an [`ArrayHandle`], for good |
-//!   | [`FrozenArray`] | nobody, by the kernel's word | itself |
+//!   | [`FrozenArray`] | nobody, by the kernel's word | itself, or a part of it |
+//!   | [`PrivateArray`] | one process: its own copy, on write, of a frozen one | not at all |
 //!   | [`RawArray`] | everyone, as in Python (`unsafe` to look into) | itself |
 //!
 //! * Leases: a [`SharedArray`] is cut into disjoint blocks
 //!   ([`axis_chunks_mut`](SharedArray::axis_chunks_mut),
-//!   [`tiles_mut`](SharedArray::tiles_mut)), and a task gets a [`BlockMut`] or
-//!   a [`Block`] that it can use without `unsafe` and without a lock.
+//!   [`tiles_mut`](SharedArray::tiles_mut),
+//!   [`regions_mut`](SharedArray::regions_mut)), and a task gets a [`BlockMut`],
+//!   a [`Block`] or a [`HaloBlock`] that it can use without `unsafe` and without
+//!   a lock.
 //!   [`Blocks`] is what a pool needs of them.
 //!
 //! ```
@@ -72,7 +75,8 @@ pub mod transfer;
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, RawArray, SharedArray,
+    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, PrivateArray, RawArray,
+    SharedArray,
 };
 #[cfg(not(loom))]
 pub use cells::Cells;

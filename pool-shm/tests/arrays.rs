@@ -211,7 +211,8 @@ fn the_kernel_refuses_to_write_a_frozen_array() {
 
 #[test]
 fn freezing_what_is_mapped_elsewhere_names_who_and_keeps_the_array() {
-    let array = SharedArray::from_elem((2, 2), 3).unwrap();
+    // So large that it has a segment of its own.
+    let array = SharedArray::from_elem((2, 20_000), 3).unwrap();
     let raw = array.into_handle().unwrap();
     // A stranger's mapping of the same memory, in this very process.
     let handle = serde_json::to_value(&raw).unwrap();
@@ -233,7 +234,7 @@ fn freezing_what_is_mapped_elsewhere_names_who_and_keeps_the_array() {
     let mut array = error.into_array().unwrap();
     array.view_mut()[[0, 0]] = 4;
     drop(stranger);
-    assert_eq!(array.freeze().unwrap().view(), array![[4, 3], [3, 3]]);
+    assert_eq!(array.freeze().unwrap().view().sum(), 120_001);
 }
 
 #[test]

@@ -255,6 +255,9 @@ fn forged_plans_are_refused() {
     assert!(error.is_frozen(), "{error}");
 }
 
+/// So many doubles that their array has a segment of its own.
+const OWN_SEGMENT: usize = 10_000;
+
 /// A pool whose only worker is this process.
 #[derive(Default)]
 struct Worker {
@@ -282,7 +285,7 @@ impl Worker {
 #[test]
 fn freezing_asks_each_lessee_once_to_unmap() {
     let [worker, other] = [Arc::new(Worker::default()), Arc::new(Worker::default())];
-    let mut array = SharedArray::<f64, _>::zeros(100).unwrap();
+    let mut array = SharedArray::<f64, _>::zeros(OWN_SEGMENT).unwrap();
     worker.lend(&array.axis_chunks_mut(Axis(0), 10));
     worker.lend(&array.axis_chunks_mut(Axis(0), 20));
     other.lend(&array.axis_chunks(Axis(0), 10));
@@ -297,11 +300,11 @@ fn freezing_asks_each_lessee_once_to_unmap() {
 #[test]
 fn giving_an_array_away_unmaps_it_everywhere() {
     let worker = Arc::new(Worker::default());
-    let mut array = SharedArray::from_elem(100, 1.0).unwrap();
+    let mut array = SharedArray::from_elem(OWN_SEGMENT, 1.0).unwrap();
     worker.lend(&array.axis_chunks_mut(Axis(0), 10));
     let array = array.into_handle().unwrap().claim().unwrap();
     assert!(worker.cache.lock().unwrap().is_empty());
-    assert_eq!(array.freeze().unwrap().view().sum(), 100.0);
+    assert_eq!(array.freeze().unwrap().view().sum(), OWN_SEGMENT as f64);
 }
 
 #[test]
@@ -602,4 +605,26 @@ fn a_rim_needs_a_width_for_each_axis_and_blocks_that_match() {
     let mut other = SharedArray::<f64, _>::zeros((9, 8)).unwrap();
     let text = refused(&(other.tiles_mut((3, 3)), tiles)).to_string();
     assert!(text.contains("[9, 8]"), "{text}");
+}
+
+#[test]
+fn a_small_array_is_frozen_given_away_and_made_raw_though_a_worker_has_its_neighbours_mapped() {
+    let worker = Arc::new(Worker::default());
+    let arrays = || SharedArray::from_elem(100, 1.0).unwrap();
+    let (mut one, neighbour) = (arrays(), arrays());
+    worker.lend(&one.axis_chunks_mut(Axis(0), 10));
+    lend(&one.axis_chunks_mut(Axis(0), 10), |mut block| {
+        let start = block.start() as f64;
+        block.view_mut().fill(start);
+    });
+    let frozen = one.freeze().unwrap();
+    assert_eq!(frozen.view().sum(), 4500.0);
+    let mut again = arrays();
+    worker.lend(&again.axis_chunks_mut(Axis(0), 10));
+    let again = again.into_handle().unwrap().claim().unwrap();
+    assert_eq!(again.view().sum(), 100.0);
+    let raw = again.into_raw().unwrap();
+    // SAFETY: nobody else has it.
+    assert_eq!(unsafe { raw.view() }.sum(), 100.0);
+    assert_eq!(neighbour.view().sum(), 100.0);
 }

@@ -124,8 +124,9 @@ fn a_frozen_array_is_read_by_another_process() {
 
 #[test]
 fn freezing_names_the_process_that_has_the_array_mapped() {
-    let mut array = SharedArray::<f64, _>::zeros(10).unwrap();
-    let plan = array.axis_chunks_mut(Axis(0), 5).plan().unwrap().1;
+    // So large that it has a segment of its own.
+    let mut array = SharedArray::<f64, _>::zeros(20_000).unwrap();
+    let plan = array.axis_chunks_mut(Axis(0), 10_000).plan().unwrap().1;
     let peer = Peer::start("populate", &plan);
     assert_eq!(peer.answer, "2");
     // Nobody is registered who could ask the child to unmap.
@@ -136,7 +137,7 @@ fn freezing_names_the_process_that_has_the_array_mapped() {
     let array = error.into_array().unwrap();
     peer.kill();
     let frozen = array.freeze().unwrap();
-    assert_eq!(frozen.view().sum(), 25.0);
+    assert_eq!(frozen.view().sum(), 1e8);
 }
 
 #[test]

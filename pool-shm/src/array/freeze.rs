@@ -19,13 +19,28 @@ const ATTEMPTS: usize = 8;
 /// `?` turns it into its [`ShmError`] and drops the array.
 pub struct FreezeError<T, D> {
     error: ShmError,
-    file: Arc<SegmentFile>,
-    lessees: Lessees,
-    layout: Layout<D>,
-    element: std::marker::PhantomData<fn() -> T>,
+    left: Left<T, D>,
+}
+
+/// What is left of an array that could not be frozen.
+enum Left<T, D> {
+    /// All of it.
+    Array(SharedArray<T, D>),
+    /// Its segment, which is not mapped any more.
+    Segment {
+        file: Arc<SegmentFile>,
+        lessees: Lessees,
+        layout: Layout<D>,
+    },
 }
 
 impl<T: Element, D: Dimension> FreezeError<T, D> {
+    /// The array was not touched.
+    pub(super) fn kept(array: SharedArray<T, D>, error: ShmError) -> Self {
+        let left = Left::Array(array);
+        FreezeError { error, left }
+    }
+
     /// Why.
     #[must_use]
     pub fn error(&self) -> &ShmError {
@@ -38,9 +53,17 @@ impl<T: Element, D: Dimension> FreezeError<T, D> {
     ///
     /// A failure of the operating system to map it.
     pub fn into_array(self) -> Result<SharedArray<T, D>, ShmError> {
-        let segment = Segment::map(self.file)?;
-        self.lessees.give_to(&segment);
-        let placed = Placed::new(Memory::Writable(segment.clone()), 0, self.layout)?;
+        let (file, lessees, layout) = match self.left {
+            Left::Array(array) => return Ok(array),
+            Left::Segment {
+                file,
+                lessees,
+                layout,
+            } => (file, lessees, layout),
+        };
+        let segment = Segment::map(file)?;
+        lessees.give_to(&segment);
+        let placed = Placed::new(Memory::Writable(segment.clone()), 0, layout)?;
         Ok(SharedArray::from_parts(Owner::new(segment), placed))
     }
 }
@@ -84,10 +107,11 @@ pub(super) fn freeze<T: Element, D: Dimension>(
         Ok(placed) => Ok(FrozenArray::from_placed(placed)),
         Err(error) => Err(FreezeError {
             error,
-            file,
-            lessees,
-            layout,
-            element: std::marker::PhantomData,
+            left: Left::Segment {
+                file,
+                lessees,
+                layout,
+            },
         }),
     }
 }

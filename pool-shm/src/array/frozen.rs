@@ -1,6 +1,6 @@
 //! The array that nobody can write any more.
 
-use super::{Description, Layout, Placed};
+use super::{Description, Layout, Placed, PrivateArray};
 use crate::element::{Element, Real};
 use crate::error::{Kind, ShmError};
 use crate::lease;
@@ -95,6 +95,17 @@ impl<T: Element, D: Dimension> FrozenArray<T, D> {
     /// `is_invalid_cut` if the slice does not lie in the array.
     pub fn slice<I: SliceArg<D>>(&self, slice: I) -> Result<FrozenArray<T, I::OutDim>, ShmError> {
         Ok(FrozenArray::from_placed(self.placed.slice(&slice)?))
+    }
+
+    /// The array as this process's own to write, without changing the frozen
+    /// one: pages are copied when they are written.
+    ///
+    /// # Errors
+    ///
+    /// `is_out_of_memory` if the machine could not hold a copy of all of it, or
+    /// a failure of the operating system to map it.
+    pub fn to_private(&self) -> Result<PrivateArray<T, D>, ShmError> {
+        PrivateArray::new(&self.placed)
     }
 }
 

@@ -81,7 +81,8 @@ impl<T: Element, D: Dimension> ArrayHandle<T, D> {
         let placed = Placed::new(Memory::Writable(segment.clone()), 0, layout)?;
         let header = placed.header()?;
         header.claim(self.offered.offer, segment.id())?;
-        Ok(SharedArray::from_parts(Owner::new(segment), placed))
+        let array = SharedArray::from_parts(Owner::new(segment), placed);
+        Ok(array.gathered())
     }
 }
 

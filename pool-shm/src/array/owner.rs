@@ -1,5 +1,6 @@
 //! The one owner of an array's memory.
 
+use super::small::{self, Block};
 use super::{Layout, Memory, Placed};
 use crate::element::Element;
 use crate::error::ShmError;
@@ -35,9 +36,8 @@ impl Owner {
     ) -> Result<(Self, Placed<T, D>), ShmError> {
         let bytes = layout.len() * size_of::<T>();
         let segment = Segment::create(bytes.saturating_add(super::DATA_OFFSET))?;
-        let memory = Memory::Writable(segment.clone());
-        memory.header(0)?.fill(T::dtype(), bytes);
-        Ok((Owner::new(segment), Placed::new(memory, 0, layout)?))
+        let placed = place(&segment, 0, layout)?;
+        Ok((Owner::new(segment), placed))
     }
 
     /// Makes everybody who borrowed blocks unmap the segment, ends this
@@ -63,6 +63,41 @@ impl Drop for Owner {
             self.segment.file().discard();
         }
     }
+}
+
+/// The memory that an array has for itself: a segment, or a block of one.
+#[derive(Debug)]
+pub(super) enum Owned {
+    Segment(Owner),
+    Block(#[expect(dead_code, reason = "it is there to be dropped")] Block),
+}
+
+impl Owned {
+    /// Memory for an array of this layout, all zeros: a block if it is small.
+    pub(super) fn create<T: Element, D: Dimension>(
+        layout: Layout<D>,
+    ) -> Result<(Self, Placed<T, D>), ShmError> {
+        let bytes = layout.len() * size_of::<T>();
+        if bytes > small::LARGEST {
+            let (owner, placed) = Owner::create(layout)?;
+            return Ok((Owned::Segment(owner), placed));
+        }
+        let block = Block::new(bytes)?;
+        let placed = place(block.segment(), block.offset(), layout)?;
+        Ok((Owned::Block(block), placed))
+    }
+}
+
+/// Describes a new array in memory that nobody else knows of.
+fn place<T: Element, D: Dimension>(
+    segment: &Segment,
+    array: usize,
+    layout: Layout<D>,
+) -> Result<Placed<T, D>, ShmError> {
+    let memory = Memory::Writable(segment.clone());
+    let bytes = layout.len() * size_of::<T>();
+    memory.header(array)?.fill(T::dtype(), bytes);
+    Placed::new(memory, array, layout)
 }
 
 /// Those who may have an array's segment mapped because it was lent to them.

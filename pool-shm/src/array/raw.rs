@@ -1,6 +1,7 @@
 //! The array that everyone may write, as in Python.
 
-use super::{Description, Placed, SharedArray};
+use super::owner::Owner;
+use super::{Description, Layout, Placed};
 use crate::element::Element;
 use crate::error::{Kind, ShmError};
 use crate::lease::{
@@ -34,13 +35,16 @@ pub struct RawArray<T, D> {
 }
 
 impl<T: Element, D: Dimension> RawArray<T, D> {
-    /// An array of zeros, as [`SharedArray::zeros`].
+    /// An array of zeros, as [`SharedArray::zeros`](crate::SharedArray::zeros).
     ///
     /// # Errors
     ///
-    /// As for [`SharedArray::zeros`].
+    /// As for [`SharedArray::zeros`](crate::SharedArray::zeros).
     pub fn zeros(shape: impl ShapeBuilder<Dim = D>) -> Result<Self, ShmError> {
-        SharedArray::zeros(shape)?.into_raw()
+        let layout = Layout::from_builder(shape, size_of::<T>())?;
+        let (owner, placed) = Owner::create(layout)?;
+        owner.disown();
+        Ok(RawArray::from_placed(placed))
     }
 
     pub(super) fn from_placed(placed: Placed<T, D>) -> Self {
@@ -132,11 +136,11 @@ impl<T: Element, D: Dimension> RawArray<T, D> {
 
 impl<T: Element, D: Dimension> RawArray<T, D> {
     /// Lends the array in blocks of the user's choice, for writing, as
-    /// [`SharedArray::regions_mut`].
+    /// [`SharedArray::regions_mut`](crate::SharedArray::regions_mut).
     ///
     /// # Errors
     ///
-    /// As [`SharedArray::regions_mut`].
+    /// As [`SharedArray::regions_mut`](crate::SharedArray::regions_mut).
     ///
     /// # Safety
     ///
@@ -152,7 +156,7 @@ impl<T: Element, D: Dimension> RawArray<T, D> {
     ///
     /// # Errors
     ///
-    /// As [`SharedArray::regions`].
+    /// As [`SharedArray::regions`](crate::SharedArray::regions).
     ///
     /// # Safety
     ///
@@ -165,7 +169,7 @@ impl<T: Element, D: Dimension> RawArray<T, D> {
     }
 
     /// Lends the array in tiles with a rim around each, for reading, as
-    /// [`SharedArray::halo_tiles`].
+    /// [`SharedArray::halo_tiles`](crate::SharedArray::halo_tiles).
     ///
     /// # Safety
     ///

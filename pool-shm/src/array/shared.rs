@@ -2,7 +2,8 @@
 
 use super::freeze::{self, FreezeError};
 use super::layout::Order;
-use super::owner::Owner;
+use super::owner::{Owned, Owner};
+use super::small;
 use super::{ArrayHandle, ArrayPart, ArrayPartMut, FrozenArray, Layout, Placed, RawArray};
 use crate::element::{Element, Real};
 use crate::error::ShmError;
@@ -15,9 +16,14 @@ use std::fmt;
 /// An array in shared memory with one owner: the only one who reads and
 /// writes it, except while blocks of it are lent to tasks.
 ///
-/// It lies in a segment of its own, row-major or (after `.f()`) column-major,
-/// aligned to 64 bytes. There may be any number of axes and axes of length
-/// zero. Dropping it gives the memory back.
+/// It is row-major or (after `.f()`) column-major, and aligned to 64 bytes.
+/// There may be any number of axes and axes of length zero. Dropping it gives
+/// the memory back.
+///
+/// It lies in a segment of its own, or, up to 64 KiB of elements, in one with
+/// others of about its size: so a process may have tens of thousands of small
+/// arrays with a few dozen descriptors and maps. A worker that maps one of them
+/// maps its neighbours too.
 ///
 /// * [`axis_chunks_mut`](Self::axis_chunks_mut), [`tiles_mut`](Self::tiles_mut)
 ///   and [`regions_mut`](Self::regions_mut) lend disjoint blocks for writing,
@@ -55,7 +61,7 @@ use std::fmt;
 pub struct SharedArray<T, D> {
     // The mapping that `placed` uses is ended by dropping both.
     placed: Placed<T, D>,
-    owner: Owner,
+    owner: Owned,
 }
 
 impl<T: Element, D: Dimension> SharedArray<T, D> {
@@ -128,13 +134,47 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
     }
 
     fn new(layout: Layout<D>) -> Result<Self, ShmError> {
-        let (owner, placed) = Owner::create(layout)?;
+        let (owner, placed) = Owned::create(layout)?;
         Ok(SharedArray { placed, owner })
     }
 
     /// The parts of an array whose ownership was just acquired.
     pub(super) fn from_parts(owner: Owner, placed: Placed<T, D>) -> Self {
+        let owner = Owned::Segment(owner);
         SharedArray { placed, owner }
+    }
+
+    /// A small array among others of its kind, if that can be had; other
+    /// arrays as they are.
+    pub(super) fn gathered(self) -> Self {
+        let layout = self.placed.layout();
+        if layout.len() * size_of::<T>() > small::LARGEST {
+            return self;
+        }
+        match Self::new(layout.clone()) {
+            Ok(mut array) => {
+                array.view_mut().assign(&self.view());
+                array
+            }
+            Err(_) => self,
+        }
+    }
+
+    /// The array in a segment of its own: itself, or a copy if it is small and
+    /// lies in one with others. It is given back if that fails.
+    fn into_segment(self) -> Result<(Owner, Placed<T, D>), Box<(Self, ShmError)>> {
+        if let Owned::Segment(owner) = self.owner {
+            return Ok((owner, self.placed));
+        }
+        self.copied().map_err(|error| Box::new((self, error)))
+    }
+
+    fn copied(&self) -> Result<(Owner, Placed<T, D>), ShmError> {
+        let (owner, placed) = Owner::create(self.placed.layout().clone())?;
+        let view = self.view();
+        let elements = view.as_slice_memory_order();
+        placed.write(elements.expect("a whole array is contiguous"))?;
+        Ok((owner, placed))
     }
 
     /// A view for reading.
@@ -216,7 +256,8 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
     }
 
     /// Seals the array against writing, for everybody and for ever, without a
-    /// copy.
+    /// copy (small arrays, up to 64 KiB, are copied into a segment of their
+    /// own).
     ///
     /// Whoever has had blocks of it is asked to unmap it first; this returns
     /// when they have.
@@ -224,30 +265,39 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
     /// # Errors
     ///
     /// `is_busy` if a process still has it mapped for writing: the error names
-    /// it and holds the array ([`FreezeError::into_array`]).
+    /// it and holds the array ([`FreezeError::into_array`]); for a small array
+    /// also as for [`zeros`](Self::zeros).
     pub fn freeze(self) -> Result<FrozenArray<T, D>, FreezeError<T, D>> {
-        freeze::freeze(self.owner, self.placed)
+        match self.into_segment() {
+            Ok((owner, placed)) => freeze::freeze(owner, placed),
+            Err(failed) => Err(FreezeError::kept(failed.0, failed.1)),
+        }
     }
 
     /// Gives the array away, to be claimed by whoever has the handle.
     ///
-    /// Whoever has had blocks of it is asked to unmap it first.
+    /// Whoever has had blocks of it is asked to unmap it first. A small array
+    /// is copied into a segment of its own.
     ///
     /// # Errors
     ///
-    /// A failure of the operating system.
+    /// A failure of the operating system; for a small array also as for
+    /// [`zeros`](Self::zeros).
     pub fn into_handle(self) -> Result<ArrayHandle<T, D>, ShmError> {
-        ArrayHandle::new(self.owner, self.placed)
+        let (owner, placed) = self.into_segment().map_err(|failed| failed.1)?;
+        ArrayHandle::new(owner, placed)
     }
 
     /// Gives up exclusive use: anyone may then read and write, as in Python.
+    /// A small array is copied into a segment of its own.
     ///
     /// # Errors
     ///
-    /// A failure of the operating system.
+    /// For a small array, as for [`zeros`](Self::zeros).
     pub fn into_raw(self) -> Result<RawArray<T, D>, ShmError> {
-        self.owner.disown();
-        Ok(RawArray::from_placed(self.placed))
+        let (owner, placed) = self.into_segment().map_err(|failed| failed.1)?;
+        owner.disown();
+        Ok(RawArray::from_placed(placed))
     }
 }
 

@@ -4,6 +4,7 @@ mod file;
 mod frozen;
 mod handle;
 mod mapping;
+mod private;
 mod registry;
 
 pub(crate) use file::SegmentFile;
@@ -11,4 +12,5 @@ pub(crate) use frozen::FrozenSegment;
 pub use handle::{SegmentHandle, SegmentId};
 pub use mapping::Segment;
 pub(crate) use mapping::check_range;
+pub(crate) use private::PrivateMapping;
 pub(crate) use registry::Registry;
