@@ -35,6 +35,7 @@ const UNSAFE_FILES: &[&str] = &[
     "pool-shm/src/array/raw.rs",
     "pool-shm/src/array/shared.rs",
     "pool-shm/src/cells.rs",
+    "pool-shm/src/fuzzing.rs",
     "pool-shm/src/lease/block.rs",
     "pool-shm/src/lease/blocks.rs",
     "pool-shm/src/lease/cuts.rs",

@@ -61,6 +61,9 @@ mod cells;
 mod element;
 #[cfg(not(loom))]
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(not(loom))]
 mod lease;
 #[cfg(not(loom))]

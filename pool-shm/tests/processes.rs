@@ -76,6 +76,14 @@ fn plays_its_part() {
             let array: FrozenArray<f64, Ix1> = serde_json::from_str(&argument).unwrap();
             answer(&mut stdin, &array.view().sum());
         }
+        "private" => {
+            let array: FrozenArray<f64, Ix1> = serde_json::from_str(&argument).unwrap();
+            let mut mine = array.to_private().unwrap();
+            mine.view_mut().slice_mut(ndarray::s![..500]).fill(100.0);
+            // What it has stays, though the array is gone here.
+            drop(array);
+            answer(&mut stdin, &mine.view().sum());
+        }
         "populate" => {
             let plan = serde_json::from_str(&argument).unwrap();
             let attached = Rows::attach(&plan, &mut LeaseCache::default()).unwrap();
@@ -119,6 +127,20 @@ fn a_frozen_array_is_read_by_another_process() {
     let array = SharedArray::from_elem(1000, 0.5).unwrap().freeze().unwrap();
     let peer = Peer::start("sum", &array);
     assert_eq!(peer.answer, "500.0");
+    peer.end();
+}
+
+#[test]
+fn a_private_copy_is_written_by_its_process_alone() {
+    let array = SharedArray::from_elem(1000, 0.5).unwrap().freeze().unwrap();
+    let peer = Peer::start("private", &array);
+    assert_eq!(peer.answer, "50250.0");
+    assert_eq!(array.view().sum(), 500.0);
+    let (mut one, other) = (array.to_private().unwrap(), array.to_private().unwrap());
+    one.view_mut()[3] = 7.0;
+    assert_eq!((other.view()[3], array.view()[3]), (0.5, 0.5));
+    drop(array);
+    assert_eq!(one.view().sum(), 506.5);
     peer.end();
 }
 

@@ -7,8 +7,8 @@
 
 mod compare;
 mod complex;
-mod monte_carlo;
 mod heat;
+mod monte_carlo;
 mod populate;
 mod run;
 mod scope;

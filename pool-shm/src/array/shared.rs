@@ -64,6 +64,9 @@ pub struct SharedArray<T, D> {
     owner: Owned,
 }
 
+/// An array in a segment of its own.
+type Alone<T, D> = (Owner, Placed<T, D>);
+
 impl<T: Element, D: Dimension> SharedArray<T, D> {
     /// An array of zeros. The shape is as in ndarray: `10`, `(2000, 10)`,
     /// `[2, 3, 4]`, `IxDyn(&lengths)`, and column-major with `.f()`.
@@ -162,14 +165,14 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
 
     /// The array in a segment of its own: itself, or a copy if it is small and
     /// lies in one with others. It is given back if that fails.
-    fn into_segment(self) -> Result<(Owner, Placed<T, D>), Box<(Self, ShmError)>> {
+    fn into_segment(self) -> Result<Alone<T, D>, Box<(Self, ShmError)>> {
         if let Owned::Segment(owner) = self.owner {
             return Ok((owner, self.placed));
         }
         self.copied().map_err(|error| Box::new((self, error)))
     }
 
-    fn copied(&self) -> Result<(Owner, Placed<T, D>), ShmError> {
+    fn copied(&self) -> Result<Alone<T, D>, ShmError> {
         let (owner, placed) = Owner::create(self.placed.layout().clone())?;
         let view = self.view();
         let elements = view.as_slice_memory_order();
