@@ -16,6 +16,8 @@
 //!   | [`SharedArray`] | its one owner, or those to whom it lends blocks | blocks, for a while; an [`ArrayHandle`], for good |
 //!   | [`FrozenArray`] | nobody, by the kernel's word | itself, or a part of it |
 //!   | [`PrivateArray`] | one process: its own copy, on write, of a frozen one | not at all |
+//!   | [`LockedArray`] | who holds the lock, of all or of some rows | itself |
+//!   | [`AtomicArray`] | everyone, each number in one step | itself |
 //!   | [`RawArray`] | everyone, as in Python (`unsafe` to look into) | itself |
 //!
 //! * Leases: a [`SharedArray`] is cut into disjoint blocks
@@ -39,7 +41,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! And [`sync`] has locks that survive the death of who holds them.
+//! [`AtomicValue`], [`SharedValue`] and [`RecordTable`] are single numbers, values and rows that any process reads and changes. And [`sync`] has locks
+//! that survive the death of who holds them.
 //!
 //! # Promises
 //!
@@ -54,6 +57,8 @@
 mod array;
 mod atomic;
 #[cfg(not(loom))]
+mod atomics;
+#[cfg(not(loom))]
 mod budget;
 #[cfg(not(loom))]
 mod cells;
@@ -61,6 +66,8 @@ mod cells;
 mod element;
 #[cfg(not(loom))]
 mod error;
+#[cfg(not(loom))]
+mod fixed_str;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -78,15 +85,19 @@ pub mod transfer;
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, PrivateArray, RawArray,
-    SharedArray,
+    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, LockedArray, LockedArrayGuard,
+    PrivateArray, RawArray, SharedArray,
 };
+#[cfg(not(loom))]
+pub use atomics::{Atomic, AtomicArray, AtomicElement, AtomicInteger, AtomicValue};
 #[cfg(not(loom))]
 pub use cells::Cells;
 #[cfg(not(loom))]
 pub use element::{DType, Element, Real};
 #[cfg(not(loom))]
 pub use error::ShmError;
+#[cfg(not(loom))]
+pub use fixed_str::{FixedStr, TooLong};
 #[cfg(not(loom))]
 pub use lease::{
     AttachedCut, AxisChunks, AxisChunksMut, Block, BlockMut, Blocks, CutPlan, HaloBlock,
@@ -96,3 +107,5 @@ pub use lease::{
 pub use segment::{Segment, SegmentHandle, SegmentId};
 #[cfg(not(loom))]
 pub use shared::Shared;
+#[cfg(not(loom))]
+pub use sync::{RecordTable, SharedValue};

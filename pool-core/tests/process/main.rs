@@ -14,6 +14,7 @@ mod initializer;
 #[cfg(feature = "inject")]
 mod injections;
 mod leaving;
+mod locks;
 mod methods;
 mod nested;
 mod parent;

@@ -48,10 +48,10 @@ macro_rules! geometry {
     };
 }
 
-pub(super) use geometry;
+pub(crate) use geometry;
 
 /// Shows element type and shape, not the elements.
-pub(super) fn debug<T: Element, D: Dimension>(
+pub(crate) fn debug<T: Element, D: Dimension>(
     f: &mut fmt::Formatter<'_>,
     name: &str,
     placed: &Placed<T, D>,

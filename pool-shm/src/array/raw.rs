@@ -47,8 +47,12 @@ impl<T: Element, D: Dimension> RawArray<T, D> {
         Ok(RawArray::from_placed(placed))
     }
 
-    pub(super) fn from_placed(placed: Placed<T, D>) -> Self {
+    pub(crate) fn from_placed(placed: Placed<T, D>) -> Self {
         RawArray { placed }
+    }
+
+    pub(crate) fn into_placed(self) -> Placed<T, D> {
+        self.placed
     }
 
     /// A part of the array, any that ndarray can slice, also backwards: the

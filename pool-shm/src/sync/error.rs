@@ -48,6 +48,26 @@ impl<G> LockError<G> {
         }
     }
 
+    /// The guard and whether its last holder died; other errors as those of whatever guard is asked for.
+    pub(crate) fn split<H>(result: Result<G, Self>) -> Result<(G, bool), LockError<H>> {
+        match result {
+            Ok(guard) => Ok((guard, false)),
+            Err(LockError::OwnerDied(guard)) => Ok((guard, true)),
+            Err(LockError::WouldBlock) => Err(LockError::WouldBlock),
+            Err(LockError::Timeout) => Err(LockError::Timeout),
+            Err(LockError::Deadlock) => Err(LockError::Deadlock),
+            Err(LockError::Damaged { code }) => Err(LockError::Damaged { code }),
+        }
+    }
+
+    /// The opposite of [`split`](Self::split).
+    pub(crate) fn join(guard: G, died: bool) -> Result<G, Self> {
+        if died {
+            return Err(LockError::OwnerDied(guard));
+        }
+        Ok(guard)
+    }
+
     /// The same error with another guard.
     pub(crate) fn map<H>(self, wrap: impl FnOnce(G) -> H) -> LockError<H> {
         match self {

@@ -10,8 +10,6 @@ use crate::atomic::{AtomicU32, Ordering};
 use crate::sys::futex;
 use std::time::{Duration, Instant};
 
-/// Longest sleep without a look: what a waiter loses at most when the process that should have woken it was killed between publishing and waking.
-const RECHECK: Duration = Duration::from_millis(100);
 const SLEEPERS: u32 = 1;
 const STEP: u32 = 2;
 #[cfg(not(loom))]
@@ -61,6 +59,9 @@ pub struct EventCount {
 pub struct Ticket(u32);
 
 impl EventCount {
+    /// Longest sleep without a look: what a waiter loses at most when the process that should have woken it was killed between publishing and waking.
+    pub(crate) const RECHECK: Duration = Duration::from_millis(100);
+
     /// An event count with nobody asleep.
     #[must_use]
     pub fn new() -> Self {
@@ -88,7 +89,7 @@ impl EventCount {
                 return Some(found);
             }
             let left = remaining(deadline)?;
-            self.sleep(ticket, left.min(RECHECK));
+            self.sleep(ticket, left.min(Self::RECHECK));
         }
     }
 

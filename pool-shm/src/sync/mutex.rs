@@ -1,5 +1,6 @@
 //! A value and the lock that protects it, in a segment of their own.
 
+use super::home::{KIND_BITS, kind};
 use super::{LockError, RawMutex, RawMutexGuard};
 use crate::{Segment, ShmError};
 use bytemuck::Pod;
@@ -111,7 +112,7 @@ impl<T: Pod> Mutex<T> {
         self.wrap(self.shared.lock_until(deadline))
     }
 
-    fn wrap<'a>(
+    pub(super) fn wrap<'a>(
         &'a self,
         lock: Result<RawMutexGuard<'a>, LockError<RawMutexGuard<'a>>>,
     ) -> Result<MutexGuard<'a, T>, LockError<MutexGuard<'a, T>>> {
@@ -140,21 +141,14 @@ impl<T: Pod> Mutex<T> {
         })
     }
 
+    /// The lock's part of a guard, to be given back to [`wrap`](Self::wrap).
+    pub(super) fn unwrap<'a>(guard: MutexGuard<'a, T>) -> (&'a Self, RawMutexGuard<'a>) {
+        (guard.mutex, guard.lock)
+    }
+
     fn place(&self) -> *mut T {
         self.segment.as_ptr().wrapping_add(VALUE).cast()
     }
-}
-
-const KIND_BITS: u32 = 32;
-
-/// Size and a hash of the name of a type: catches a handle that is read as one of another type.
-fn kind<T>() -> u64 {
-    let hash = std::any::type_name::<T>()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
-    (size_of::<T>() as u64) << KIND_BITS | u64::from(hash)
 }
 
 impl<T: Pod> Clone for Mutex<T> {

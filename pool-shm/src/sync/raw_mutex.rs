@@ -1,6 +1,7 @@
 //! A robust lock at an offset of a segment.
 //!
-//! Layout, 64 bytes aligned to 64: a state word, then the system's mutex. The state word tells a mutex from zeros and from one whose making was cut short.
+//! Layout, 64 bytes aligned to 64: a state word, the system's mutex, a note. The state word tells a mutex from zeros and from one whose making was cut short.
+//! The note is a word for whoever builds something on the lock, in the same cache line.
 
 use super::LockError;
 use crate::error::Kind;
@@ -121,11 +122,17 @@ impl RawMutex {
     /// # Errors
     /// [`LockError::WouldBlock`] if somebody holds it (this thread included); [`LockError::OwnerDied`] with the guard; [`LockError::Damaged`].
     pub fn try_lock(&self) -> Result<RawMutexGuard<'_>, LockError<RawMutexGuard<'_>>> {
-        // SAFETY: as in `lock`.
-        match unsafe { robust::try_lock(self.place()) } {
-            Err(Refused::Deadlock) => Err(LockError::WouldBlock),
-            outcome => self.guard(outcome),
+        match self.attempt() {
+            Err(LockError::Deadlock) => Err(LockError::WouldBlock),
+            outcome => outcome,
         }
+    }
+
+    /// As [`try_lock`](Self::try_lock), but [`LockError::Deadlock`] if this thread holds it.
+    pub(crate) fn attempt(&self) -> Result<RawMutexGuard<'_>, LockError<RawMutexGuard<'_>>> {
+        // SAFETY: as in `lock`.
+        let outcome = unsafe { robust::try_lock(self.place()) };
+        self.guard(outcome)
     }
 
     /// Waits for the lock until `deadline` at most. A free lock is taken even if the deadline has passed.
@@ -161,6 +168,46 @@ impl RawMutex {
             Some(deadline) => self.lock_until(deadline),
             None => self.lock(),
         }
+    }
+
+    /// A word beside the lock, zero at first, for whoever builds something on it.
+    pub(crate) fn note(&self) -> &AtomicU64 {
+        self.segment
+            .get(self.offset + NOTE)
+            .expect("the range was checked when the mutex was located")
+    }
+
+    /// The guard of a lock whose guard was forgotten.
+    ///
+    /// # Safety
+    /// The calling thread holds the lock, and no other guard of it exists.
+    pub(crate) unsafe fn resume(&self) -> RawMutexGuard<'_> {
+        RawMutexGuard {
+            mutex: self,
+            not_send: PhantomData,
+        }
+    }
+
+    /// Makes `count` mutexes, one behind the other.
+    pub(crate) fn init_many(
+        segment: &Segment,
+        offset: usize,
+        count: usize,
+    ) -> Result<Box<[Self]>, ShmError> {
+        (0..count)
+            .map(|i| Self::init(segment, offset + i * Self::SIZE))
+            .collect()
+    }
+
+    /// Uses the mutexes that [`init_many`](Self::init_many) made.
+    pub(crate) fn attach_many(
+        segment: &Segment,
+        offset: usize,
+        count: usize,
+    ) -> Result<Box<[Self]>, ShmError> {
+        (0..count)
+            .map(|i| Self::attach(segment, offset + i * Self::SIZE))
+            .collect()
     }
 
     fn guard(
@@ -215,6 +262,13 @@ impl Drop for RawMutex {
     }
 }
 
+impl<'a> RawMutexGuard<'a> {
+    /// The lock that it holds.
+    pub(crate) fn mutex(&self) -> &'a RawMutex {
+        self.mutex
+    }
+}
+
 impl Drop for RawMutexGuard<'_> {
     fn drop(&mut self) {
         self.mutex.held.store(false, Ordering::Relaxed);
@@ -224,7 +278,9 @@ impl Drop for RawMutexGuard<'_> {
 }
 
 const STATE_SIZE: usize = size_of::<AtomicU64>();
-const _: () = assert!(STATE_SIZE + robust::SIZE <= RawMutex::SIZE);
+/// Where the note lies.
+const NOTE: usize = RawMutex::SIZE - size_of::<AtomicU64>();
+const _: () = assert!(STATE_SIZE + robust::SIZE <= NOTE);
 
 /// The place that a mutex takes.
 #[repr(C, align(64))]
