@@ -41,7 +41,10 @@ fn signal_name(signal: i32) -> Option<(&'static str, &'static str)> {
             "illegal instruction, perhaps code built for another processor",
         ),
         6 => ("SIGABRT", "abort, failed assertion or out of memory"),
-        7 => ("SIGBUS", "access to memory that has nothing behind it"),
+        7 => (
+            "SIGBUS",
+            "access to memory that has nothing behind it, perhaps a mapped file that was truncated",
+        ),
         8 => ("SIGFPE", "integer division by zero"),
         9 => (
             "SIGKILL",

@@ -6,6 +6,7 @@ pub mod args;
 pub mod failure;
 pub mod font;
 pub mod leftovers;
+pub mod limit;
 pub mod memory;
 pub mod picture;
 pub mod plate;

@@ -1,5 +1,7 @@
 //! What can go wrong with shared memory.
 
+use crate::file::FileError;
+use crate::named::NameError;
 use crate::sys;
 use std::error::Error;
 use std::io;
@@ -45,6 +47,11 @@ impl ShmError {
     #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(*self.0, Kind::Denied { .. })
+            || self.file().is_some_and(FileError::is_denied)
+            || matches!(
+                self.name(),
+                Some(NameError::Foreign { .. } | NameError::Denied { .. })
+            )
     }
 
     /// Whether a handle, an offset or a descriptor does not fit what is there.
@@ -57,7 +64,58 @@ impl ShmError {
                 | Kind::NotFrozen { .. }
                 | Kind::NotSealed { .. }
                 | Kind::NotMemory { .. }
-        )
+                | Kind::NotRegular { .. }
+                | Kind::Unexpected
+        ) || self.file().is_some_and(FileError::is_mismatch)
+            || self.name().is_some_and(NameError::is_mismatch)
+    }
+
+    /// Whether a file is shorter than what is used of it.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        matches!(*self.0, Kind::Truncated { .. })
+            || self.file().is_some_and(FileError::is_truncated)
+    }
+
+    /// Whether there is no file or segment of that name.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.file().is_some_and(FileError::is_not_found)
+            || matches!(self.name(), Some(NameError::NotFound { .. }))
+    }
+
+    /// Whether the name is taken already.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.file().is_some_and(FileError::is_taken)
+            || matches!(self.name(), Some(NameError::Taken { .. }))
+    }
+
+    /// Whether the disk, a quota or the largest file that there may be leaves
+    /// no room.
+    #[must_use]
+    pub fn is_out_of_space(&self) -> bool {
+        matches!(*self.0, Kind::FileSizeLimit { .. }) || self.file().is_some_and(FileError::is_full)
+    }
+
+    /// Whether a name is not one that a shared segment can have.
+    #[must_use]
+    pub fn is_invalid_name(&self) -> bool {
+        matches!(self.name(), Some(NameError::Invalid { .. }))
+    }
+
+    fn name(&self) -> Option<&NameError> {
+        match &*self.0 {
+            Kind::Name(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn file(&self) -> Option<&FileError> {
+        match &*self.0 {
+            Kind::File(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Whether a range lies outside its segment, or a part outside its array, or
@@ -110,10 +168,11 @@ impl ShmError {
         }
     }
 
-    /// Whether somebody still has a segment mapped for writing.
+    /// Whether somebody still has a segment mapped for writing, or has a file
+    /// open.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        matches!(*self.0, Kind::Busy { .. })
+        matches!(*self.0, Kind::Busy { .. }) || self.file().is_some_and(FileError::is_busy)
     }
 
     /// Whether an array that was given away has been claimed already.
@@ -226,6 +285,19 @@ pub(crate) enum Kind {
     NotSealed { fd: i32 },
     #[error("descriptor {fd} is not a memfd; only segments made by this library are mapped")]
     NotMemory { fd: i32, source: io::Error },
+    #[error(transparent)]
+    Name(NameError),
+    #[error(transparent)]
+    File(#[from] crate::file::FileError),
+    #[error("a handle of a regular file stands where memory is expected")]
+    Unexpected,
+    #[error("descriptor {fd} is not a regular file; only regular files can be mapped as arrays")]
+    NotRegular { fd: i32 },
+    #[error(
+        "the file {name} is too short: {need} bytes of it are used, and it has {found}; \
+         another program has truncated it, or it was never complete"
+    )]
+    Truncated { name: String, need: u64, found: u64 },
     #[error("the segment {id} is frozen: it is sealed against writing and cannot be mapped for it")]
     Frozen { id: String },
     #[error(

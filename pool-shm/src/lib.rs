@@ -67,12 +67,16 @@ mod element;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+pub mod file;
+#[cfg(not(loom))]
 mod fixed_str;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(not(loom))]
 mod lease;
+#[cfg(not(loom))]
+pub mod named;
 #[cfg(not(loom))]
 mod segment;
 #[cfg(not(loom))]
@@ -82,11 +86,13 @@ pub mod sync;
 mod sys;
 #[cfg(not(loom))]
 pub mod transfer;
+#[cfg(not(loom))]
+mod usage;
 
 #[cfg(not(loom))]
 pub use array::{
-    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, LockedArray, LockedArrayGuard,
-    PrivateArray, RawArray, SharedArray,
+    ArrayHandle, ArrayPart, ArrayPartMut, FreezeError, FrozenArray, HugePages, LockedArray,
+    LockedArrayGuard, Obtained, Placement, PrivateArray, RawArray, SharedArray,
 };
 #[cfg(not(loom))]
 pub use atomics::{Atomic, AtomicArray, AtomicElement, AtomicInteger, AtomicValue};
@@ -97,6 +103,8 @@ pub use element::{DType, Element, Real};
 #[cfg(not(loom))]
 pub use error::ShmError;
 #[cfg(not(loom))]
+pub use file::FileArray;
+#[cfg(not(loom))]
 pub use fixed_str::{FixedStr, TooLong};
 #[cfg(not(loom))]
 pub use lease::{
@@ -104,8 +112,12 @@ pub use lease::{
     HaloBlocks, LeaseCache, LentSegment, Lessee, Region, Regions, RegionsMut, Tiles, TilesMut,
 };
 #[cfg(not(loom))]
+pub use named::NamedArray;
+#[cfg(not(loom))]
 pub use segment::{Segment, SegmentHandle, SegmentId};
 #[cfg(not(loom))]
 pub use shared::Shared;
 #[cfg(not(loom))]
 pub use sync::{RecordTable, SharedValue};
+#[cfg(not(loom))]
+pub use usage::{ProcessUsage, Resident, Usage, usage};

@@ -15,6 +15,7 @@ struct Forged {
     fd: i32,
     id: (u64, u64),
     len: u64,
+    regular: bool,
 }
 
 fn fields(handle: &SegmentHandle) -> Forged {
@@ -38,6 +39,7 @@ fn handle_of(fd: &OwnedFd) -> Forged {
         fd: fd.as_raw_fd(),
         id: (stat.st_dev, stat.st_ino),
         len: stat.st_size as u64,
+        regular: false,
     }
 }
 

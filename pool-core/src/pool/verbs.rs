@@ -204,8 +204,9 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         Form: 'static,
     {
         let (mut gather, name) = (AllOrError::default(), self.options.name.clone());
-        self.run_blocks(blocks, &mut gather)?;
-        gather.finish(name)
+        self.run_blocks(&blocks, &mut gather)?;
+        let finished = gather.finish(name);
+        finished.map_err(|error| explain(error, &blocks))
     }
 
     /// See [`Pool::try_map_blocks`].
@@ -224,7 +225,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         Form: 'static,
     {
         let mut gather = Each(Vec::new());
-        self.run_blocks(blocks, &mut gather)?;
+        self.run_blocks(&blocks, &mut gather)?;
         Ok(gather.0)
     }
 
@@ -361,7 +362,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         pool.core.run_values(&call, items.into_iter(), gather)
     }
 
-    fn run_blocks<B, G, Form>(self, blocks: B, gather: &mut G) -> Result<(), PoolError>
+    fn run_blocks<B, G, Form>(self, blocks: &B, gather: &mut G) -> Result<(), PoolError>
     where
         B: Blocks,
         F: BlockTask<S, B, Form>,
@@ -394,6 +395,15 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             options: &options,
         };
         pool.core.run_span(&call, gather)
+    }
+}
+
+/// A worker that touches a file that was truncated dies, and cannot say why: the file can.
+fn explain<B: Blocks>(error: PoolError, blocks: &B) -> PoolError {
+    let died = matches!(error.task(), Some((_, TaskError::WorkerDied(_))));
+    match blocks.plan() {
+        Err(cause) if died && cause.is_truncated() => PoolErrorKind::Memory(cause).into(),
+        _ => error,
     }
 }
 

@@ -8,12 +8,23 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, pidfd_send_signal, setrlimit,
+};
 
 /// Whether two names are of the same device and inode.
 pub(crate) fn is_same_file(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (std::fs::metadata(one)?, std::fs::metadata(other)?);
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+}
+
+/// Limits the private memory of this process and of all that it starts, in bytes.
+pub(crate) fn limit_private_memory(bytes: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
+    };
+    Ok(setrlimit(Resource::Data, limit)?)
 }
 
 /// A descriptor of the process `pid`, closed on exec; `NotFound` if there is none.

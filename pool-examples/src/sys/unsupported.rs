@@ -9,6 +9,10 @@ pub(crate) fn is_same_file(_one: &Path, _other: &Path) -> io::Result<bool> {
     Err(unsupported())
 }
 
+pub(crate) fn limit_private_memory(_bytes: u64) -> io::Result<()> {
+    Err(unsupported())
+}
+
 pub(crate) fn open_process(_pid: u32) -> io::Result<OwnedFd> {
     Err(unsupported())
 }

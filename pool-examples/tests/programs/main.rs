@@ -9,6 +9,7 @@ mod compare;
 mod complex;
 mod heat;
 mod monte_carlo;
+mod out_of_core;
 mod populate;
 mod run;
 mod scope;

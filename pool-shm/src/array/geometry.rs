@@ -9,6 +9,10 @@ use std::fmt;
 macro_rules! geometry {
     ($array:ident $(<$life:lifetime>)?) => {
         impl<T: $crate::Element, D: ::ndarray::Dimension> $array<$($life,)? T, D> {
+            pub(crate) fn placed(&self) -> &$crate::array::Placed<T, D> {
+                &self.placed
+            }
+
             /// The number of elements along each axis.
             #[must_use]
             pub fn shape(&self) -> &[usize] {

@@ -57,20 +57,35 @@ impl<D: Dimension> Layout<D> {
         Layout::new(dim, order, size)
     }
 
+    /// Reads a shape and its order from a file.
+    pub(crate) fn from_order(shape: &[usize], order: Order, size: usize) -> Result<Self, ShmError> {
+        Layout::new(axes(shape)?, order, size)
+    }
+
+    /// Refuses a shape without elements.
+    pub(crate) fn check_not_empty(&self) -> Result<(), ShmError> {
+        if self.len() == 0 {
+            return Err(invalid(&self.shape, "it has no elements"));
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot have a name: no elements, or too many axes.
+    pub(crate) fn check_named(&self, most: usize) -> Result<(), ShmError> {
+        if self.shape.ndim() > most {
+            let reason = format!("at most {most} axes are possible in a named segment");
+            return Err(invalid(&self.shape, &reason));
+        }
+        self.check_not_empty()
+    }
+
     /// Reads a shape and strides, in elements, from a handle.
     pub(crate) fn from_strides(
         shape: &[usize],
         strides: &[isize],
         size: usize,
     ) -> Result<Self, ShmError> {
-        let expected = D::NDIM.unwrap_or(shape.len());
-        if shape.len() != expected {
-            return Err(mismatch(
-                "numbers of axes",
-                expected.to_string(),
-                format!("{} (shape {shape:?})", shape.len()),
-            ));
-        }
+        let dim = axes(shape)?;
         if strides.len() != shape.len() {
             let asked = format!("{} for shape {shape:?}", shape.len());
             return Err(mismatch(
@@ -79,8 +94,7 @@ impl<D: Dimension> Layout<D> {
                 format!("{strides:?}"),
             ));
         }
-        let (mut dim, mut steps) = (D::zeros(shape.len()), D::zeros(shape.len()));
-        dim.slice_mut().copy_from_slice(shape);
+        let mut steps = D::zeros(shape.len());
         for (step, stride) in steps.slice_mut().iter_mut().zip(strides) {
             *step = stride.cast_unsigned();
         }
@@ -296,6 +310,21 @@ fn check_size<D: Dimension>(shape: &D, size: usize) -> Result<(), ShmError> {
 /// Whether a number of bytes can be the length of something in memory.
 fn fits(bytes: u64) -> bool {
     isize::try_from(bytes).is_ok()
+}
+
+/// A shape that was read, if it has as many axes as `D`.
+fn axes<D: Dimension>(shape: &[usize]) -> Result<D, ShmError> {
+    let expected = D::NDIM.unwrap_or(shape.len());
+    if shape.len() != expected {
+        return Err(mismatch(
+            "numbers of axes",
+            expected.to_string(),
+            format!("{} (shape {shape:?})", shape.len()),
+        ));
+    }
+    let mut dim = D::zeros(shape.len());
+    dim.slice_mut().copy_from_slice(shape);
+    Ok(dim)
 }
 
 /// The order in which an array of ndarray lies in memory.

@@ -135,4 +135,4 @@ macro_rules! lend_mut {
     };
 }
 
-pub(super) use {lend, lend_mut};
+pub(crate) use {lend, lend_mut};

@@ -4,9 +4,10 @@ use super::slice::Sliced;
 use super::{DATA_OFFSET, Header, Layout};
 use crate::element::Element;
 use crate::error::{Kind, ShmError};
-use crate::segment::{FrozenSegment, Segment, SegmentFile};
+use crate::segment::{FileSegment, FrozenSegment, Segment, SegmentFile};
 use ndarray::{ArrayView, ArrayViewMut, Axis, Dimension, RawArrayViewMut, ShapeBuilder, SliceArg};
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub(crate) enum Memory {
     Writable(Segment),
     Frozen(FrozenSegment),
+    /// A regular file, without a header of ours.
+    File(FileSegment),
 }
 
 impl Memory {
@@ -22,11 +25,17 @@ impl Memory {
         match self {
             Memory::Writable(segment) => segment.file(),
             Memory::Frozen(segment) => segment.file(),
+            Memory::File(segment) => segment.file(),
         }
     }
 
+    /// Whether it is mapped for reading only.
     pub(crate) fn is_frozen(&self) -> bool {
-        matches!(self, Memory::Frozen(_))
+        match self {
+            Memory::Writable(_) => false,
+            Memory::Frozen(_) => true,
+            Memory::File(segment) => !segment.is_writable(),
+        }
     }
 
     /// The header at `array` bytes.
@@ -34,13 +43,36 @@ impl Memory {
         match self {
             Memory::Writable(segment) => segment.get(array),
             Memory::Frozen(segment) => segment.get(array),
+            Memory::File(_) => Err(Kind::Unexpected.into()),
         }
+    }
+
+    /// Where the elements of the array at `array` bytes lie.
+    fn elements<T: Element>(&self, array: usize) -> Result<Range<usize>, ShmError> {
+        let len = self.file().len();
+        if let Memory::File(_) = self {
+            return Ok(0..len);
+        }
+        crate::segment::check_range::<[u64; 8]>(len, array, 1)?;
+        if !array.is_multiple_of(DATA_OFFSET) {
+            return Err(Kind::Misaligned {
+                offset: array,
+                align: DATA_OFFSET,
+                type_name: "the header of an array",
+            }
+            .into());
+        }
+        let data = Place::whole(array).first;
+        let bytes = self.header(array)?.bytes::<T>()?;
+        crate::segment::check_range::<u8>(len, data, bytes)?;
+        Ok(data..data + bytes)
     }
 
     fn start(&self) -> *mut u8 {
         match self {
             Memory::Writable(segment) => segment.as_ptr(),
             Memory::Frozen(segment) => segment.as_ptr().cast_mut(),
+            Memory::File(segment) => segment.as_ptr(),
         }
     }
 }
@@ -49,7 +81,7 @@ impl Memory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The header of the array, in bytes. Its elements begin [`DATA_OFFSET`]
-    /// bytes further on.
+    /// bytes further on. A file has no header; this is 0 there.
     pub(crate) array: usize,
     /// The element of index 0, in bytes.
     pub(crate) first: usize,
@@ -67,8 +99,8 @@ impl Place {
 /// to use them.
 ///
 /// Invariant: elements of `T` lie in the mapping where `place` and `layout` say,
-/// all of them in the memory of the one array whose header is there; it stays
-/// mapped while this value lives.
+/// all of them in the memory of the one array whose header is there, or in the
+/// file, which has none; it stays mapped while this value lives.
 pub(crate) struct Placed<T, D> {
     memory: Memory,
     layout: Layout<D>,
@@ -112,22 +144,18 @@ impl<T: Element, D: Dimension> Placed<T, D> {
         Ok(placed)
     }
 
+    /// Elements from `offset` on in a file, which says nothing about them.
+    pub(crate) fn at(memory: Memory, offset: u64, layout: Layout<D>) -> Result<Self, ShmError> {
+        let first = usize::try_from(offset).map_err(|_| Kind::TooLarge { len: offset })?;
+        Placed::part(memory, Place { array: 0, first }, layout)
+    }
+
     /// Checks that elements of this layout lie in the array.
     pub(crate) fn part(memory: Memory, place: Place, layout: Layout<D>) -> Result<Self, ShmError> {
         const { assert!(align_of::<T>() <= DATA_OFFSET, "alignment above 64 bytes") };
         let len = memory.file().len();
-        let data = Place::whole(place.array).first;
-        crate::segment::check_range::<[u64; 8]>(len, place.array, 1)?;
-        if !place.array.is_multiple_of(DATA_OFFSET) {
-            return Err(Kind::Misaligned {
-                offset: place.array,
-                align: DATA_OFFSET,
-                type_name: "the header of an array",
-            }
-            .into());
-        }
-        let bytes = memory.header(place.array)?.bytes::<T>()?;
-        crate::segment::check_range::<u8>(len, data, bytes)?;
+        let Range { start: data, end } = memory.elements::<T>(place.array)?;
+        let bytes = end - data;
         // Of no elements only the pointer has to be right.
         crate::segment::check_range::<T>(len, place.first, 0)?;
         let elements = layout.elements().scaled(size_of::<T>());

@@ -220,7 +220,7 @@ impl<'de, T: Element, D: Dimension> Deserialize<'de> for RawArray<T, D> {
 fn attach<T: Element, D: Dimension>(description: &Description) -> Result<RawArray<T, D>, ShmError> {
     let placed = description.place(|handle, frozen| {
         if !frozen {
-            return lease::attach(handle, false);
+            return lease::attach_any(handle, false);
         }
         let id = handle.id().to_string();
         Err(Kind::Frozen { id }.into())

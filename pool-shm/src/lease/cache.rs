@@ -1,8 +1,8 @@
 //! Mappings that a worker keeps between jobs.
 
 use crate::array::Memory;
-use crate::error::ShmError;
-use crate::segment::{FrozenSegment, Segment, SegmentFile, SegmentHandle, SegmentId};
+use crate::error::{Kind, ShmError};
+use crate::segment::{FileSegment, FrozenSegment, Segment, SegmentFile, SegmentHandle, SegmentId};
 use std::cell::RefCell;
 
 /// How many segments are kept.
@@ -86,7 +86,7 @@ impl LeaseCache {
     /// The segment that `handle` names, kept or newly mapped: for reading if
     /// it is said to be `frozen`, for writing otherwise.
     pub(super) fn map(&mut self, handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
-        self.keep(handle, frozen, !frozen)
+        self.keep(handle, frozen, !frozen && !handle.regular)
     }
 
     fn keep(
@@ -107,8 +107,12 @@ impl LeaseCache {
     }
 
     fn take(&mut self, handle: &SegmentHandle, frozen: bool) -> Option<Kept> {
-        let same =
-            |kept: &Kept| kept.handle.id() == handle.id() && kept.memory.is_frozen() == frozen;
+        // A file may have grown since it was mapped.
+        let same = |kept: &Kept| {
+            kept.handle.id() == handle.id()
+                && kept.memory.is_frozen() == frozen
+                && kept.memory.file().len() as u64 >= handle.len()
+        };
         let at = self.kept.iter().position(same)?;
         Some(self.kept.remove(at))
     }
@@ -148,7 +152,17 @@ impl Drop for Back<'_> {
 
 /// The segment that a deserialised `handle` names, through the cache of the
 /// scope that this thread is in, if it is in one.
+///
+/// It gives memory only, never a regular file: see [`attach_any`].
 pub(crate) fn attach(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
+    if handle.regular {
+        return Err(Kind::Unexpected.into());
+    }
+    attach_any(handle, frozen)
+}
+
+/// As [`attach`]; regular files too, for reading or for writing.
+pub(crate) fn attach_any(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
     CURRENT.with_borrow_mut(|cache| match cache {
         Some(cache) => cache.keep(handle, frozen, false),
         None => map(handle, frozen),
@@ -156,7 +170,9 @@ pub(crate) fn attach(handle: &SegmentHandle, frozen: bool) -> Result<Memory, Shm
 }
 
 fn map(handle: &SegmentHandle, frozen: bool) -> Result<Memory, ShmError> {
-    Ok(if frozen {
+    Ok(if handle.regular {
+        Memory::File(FileSegment::attach(handle, !frozen)?)
+    } else if frozen {
         Memory::Frozen(FrozenSegment::attach(handle)?)
     } else {
         Memory::Writable(Segment::attach(handle)?)

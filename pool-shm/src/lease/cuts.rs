@@ -164,6 +164,7 @@ struct Lent<'a, T, D> {
 
 impl<T: Element, D: Dimension> Lent<'_, T, D> {
     fn plan(&self, access: Access) -> Result<(usize, CutPlan), ShmError> {
+        self.placed.memory().file().check_length()?;
         let writable = access == Access::Write;
         let pieces = Pieces::new(self.placed.layout().dim(), &self.cut, writable)?;
         let plan = CutPlan {

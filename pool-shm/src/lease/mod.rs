@@ -12,7 +12,7 @@ mod tuples;
 pub use block::{Block, BlockMut, HaloBlock};
 pub use blocks::Blocks;
 pub use cache::LeaseCache;
-pub(crate) use cache::attach;
+pub(crate) use cache::{attach, attach_any};
 pub use cuts::{
     AttachedCut, AxisChunks, AxisChunksMut, CutPlan, HaloBlocks, Regions, RegionsMut, Tiles,
     TilesMut,

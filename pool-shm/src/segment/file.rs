@@ -1,4 +1,4 @@
-//! A segment's memfd, without a mapping.
+//! A segment's file, without a mapping: a sealed memfd, or a regular file.
 
 use super::{SegmentHandle, SegmentId};
 use crate::budget;
@@ -8,15 +8,18 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-/// A memfd that cannot shrink or grow.
+/// A memfd that cannot shrink or grow, or the first `len` bytes of a regular
+/// file.
 ///
-/// Invariant: its seals and its length were checked, and neither can change
-/// any more.
+/// Invariant: of a memfd, seals and length were checked, and neither can change
+/// any more. A regular file was at least `len` bytes long when it was opened;
+/// nobody keeps others from truncating it, so only what says so may map it.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
     fd: OwnedFd,
     id: SegmentId,
     len: usize,
+    regular: bool,
 }
 
 impl SegmentFile {
@@ -43,7 +46,44 @@ impl SegmentFile {
             fd,
             id: id(identity),
             len,
+            regular: false,
         })
+    }
+
+    /// A new file of at least `len` bytes in huge pages that were set aside.
+    pub(super) fn create_huge(len: usize) -> Result<Self, ShmError> {
+        let page = sys::huge_page_size().unwrap_or(usize::MAX);
+        let len = len
+            .max(1)
+            .checked_next_multiple_of(page)
+            .filter(|&len| isize::try_from(len).is_ok())
+            .ok_or(Kind::TooLarge { len: len as u64 })?;
+        check_file_size(len as u64)?;
+        let fd = sys::create_huge("pool-shm").map_err(|e| system("make a shared segment", e))?;
+        sys::set_len(fd.as_fd(), len as u64).map_err(|e| system("size a shared segment", e))?;
+        put_memory(fd.as_fd(), 0, len as u64)?;
+        sys::seal_size(fd.as_fd()).map_err(|e| system("seal a shared segment", e))?;
+        SegmentFile::from_fd(fd)
+    }
+
+    /// Checks that there is memory for all of it.
+    pub(super) fn check_budget(&self) -> Result<(), ShmError> {
+        budget::check(self.len as u64)
+    }
+
+    /// Takes the first `len` bytes of a regular file.
+    pub(crate) fn regular(fd: OwnedFd, len: usize) -> Result<Self, ShmError> {
+        let identity = sys::identify_regular(fd.as_fd())
+            .map_err(|e| system("identify a file", e))?
+            .ok_or(Kind::NotRegular { fd: fd.as_raw_fd() })?;
+        let file = SegmentFile {
+            fd,
+            id: id(identity),
+            len,
+            regular: true,
+        };
+        file.check_extent(identity.len)?;
+        Ok(file)
     }
 
     /// Takes a descriptor from elsewhere after checking that it is a memfd
@@ -67,6 +107,7 @@ impl SegmentFile {
             fd,
             id: id(identity),
             len,
+            regular: false,
         })
     }
 
@@ -76,8 +117,24 @@ impl SegmentFile {
         // could do something to it.
         let seen = sys::identify_peer(handle.pid, handle.fd).map_err(|e| absent(handle, e))?;
         check_identity(handle, seen)?;
-        let fd = sys::open_peer(handle.pid, handle.fd).map_err(|e| absent(handle, e))?;
-        let file = SegmentFile::from_fd(fd)?;
+        let opened = sys::open_peer(handle.pid, handle.fd, true);
+        let opened = match opened {
+            // A file that may only be read is enough for those who read it.
+            Err(error) if handle.regular && sys::is_read_only(&error) => {
+                sys::open_peer(handle.pid, handle.fd, false)
+            }
+            opened => opened,
+        };
+        let fd = opened.map_err(|e| absent(handle, e))?;
+        let file = if handle.regular {
+            let len = usize::try_from(handle.len)
+                .ok()
+                .filter(|&len| isize::try_from(len).is_ok())
+                .ok_or(Kind::TooLarge { len: handle.len })?;
+            SegmentFile::regular(fd, len)?
+        } else {
+            SegmentFile::from_fd(fd)?
+        };
         file.check(handle)?;
         Ok(file)
     }
@@ -90,6 +147,10 @@ impl SegmentFile {
 
     /// Checks that `handle` means this file.
     pub(crate) fn check(&self, handle: &SegmentHandle) -> Result<(), ShmError> {
+        if self.regular != handle.regular {
+            let kind = |regular| if regular { "a regular file" } else { "a memfd" };
+            return Err(mismatch("kinds", kind(handle.regular), kind(self.regular)));
+        }
         check_identity(
             handle,
             sys::Identity {
@@ -108,12 +169,35 @@ impl SegmentFile {
         self.len
     }
 
+    /// Checks that a regular file still has all that is mapped of it.
+    pub(crate) fn check_length(&self) -> Result<(), ShmError> {
+        if !self.regular {
+            return Ok(());
+        }
+        let identity = sys::identify(self.fd()).map_err(|e| system("identify a file", e))?;
+        self.check_extent(identity.len)
+    }
+
+    fn check_extent(&self, found: u64) -> Result<(), ShmError> {
+        let need = self.len as u64;
+        if found < need {
+            let name = sys::name_of(self.fd());
+            return Err(Kind::Truncated { name, need, found }.into());
+        }
+        Ok(())
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 
     /// Whether it is sealed against writing.
     pub(crate) fn is_frozen(&self) -> Result<bool, ShmError> {
+        if self.regular {
+            let source = io::ErrorKind::InvalidInput.into();
+            let fd = self.fd.as_raw_fd();
+            return Err(Kind::NotMemory { fd, source }.into());
+        }
         let seals = sys::seals(self.fd()).map_err(|e| system("read a segment's seals", e))?;
         Ok(seals.write)
     }
@@ -126,6 +210,7 @@ impl SegmentFile {
             fd: self.fd.as_raw_fd(),
             id: self.id,
             len: self.len as u64,
+            regular: self.regular,
         }
     }
 
@@ -179,14 +264,14 @@ fn id(identity: sys::Identity) -> SegmentId {
 }
 
 /// Past the limit the kernel does not return an error: it sends SIGXFSZ.
-fn check_file_size(need: u64) -> Result<(), ShmError> {
+pub(crate) fn check_file_size(need: u64) -> Result<(), ShmError> {
     match sys::file_size_limit() {
         Some(limit) if need > limit => Err(Kind::FileSizeLimit { need, limit }.into()),
         _ => Ok(()),
     }
 }
 
-fn put_memory(fd: BorrowedFd<'_>, offset: u64, need: u64) -> Result<(), ShmError> {
+pub(crate) fn put_memory(fd: BorrowedFd<'_>, offset: u64, need: u64) -> Result<(), ShmError> {
     sys::reserve(fd, offset, need).map_err(|source| {
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::OutOfMemory => {
@@ -208,7 +293,8 @@ fn check_identity(handle: &SegmentHandle, found: sys::Identity) -> Result<(), Sh
         }
         .into());
     }
-    if found.len != handle.len {
+    // Of a regular file the handle says how much is used, not its length.
+    if found.len != handle.len && !handle.regular {
         let [asked, found] = [handle.len, found.len].map(|len| format!("{len} bytes"));
         return Err(mismatch("lengths", &asked, &found));
     }

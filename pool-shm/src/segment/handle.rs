@@ -28,7 +28,14 @@ pub struct SegmentHandle {
     pub(crate) fd: i32,
     pub(crate) id: SegmentId,
     pub(crate) len: u64,
+    /// Whether it is a regular file, whose length nobody guarantees, and not a
+    /// memfd that keeps its length.
+    pub(crate) regular: bool,
 }
+
+/// The bit of the word of the length that says what kind of file it is: no
+/// mapping is so long.
+const REGULAR: u64 = 1 << 63;
 
 impl SegmentHandle {
     /// The segment that is meant.
@@ -55,7 +62,8 @@ impl SegmentHandle {
     #[must_use]
     pub fn to_words(&self) -> [u64; 4] {
         let keeper = u64::from(self.pid) << 32 | u64::from(self.fd.cast_unsigned());
-        [keeper, self.id.dev, self.id.ino, self.len]
+        let kind = if self.regular { REGULAR } else { 0 };
+        [keeper, self.id.dev, self.id.ino, self.len | kind]
     }
 
     /// From [`to_words`](Self::to_words). Nothing is checked; attaching does.
@@ -66,7 +74,8 @@ impl SegmentHandle {
             pid: half(keeper >> 32),
             fd: half(keeper).cast_signed(),
             id: SegmentId { dev, ino },
-            len,
+            len: len & !REGULAR,
+            regular: len & REGULAR != 0,
         }
     }
 
@@ -89,8 +98,16 @@ mod tests {
                 ino: u64::MAX,
             };
             let (pid, len) = (u32::MAX, 1 << 40);
-            let handle = SegmentHandle { pid, fd, id, len };
-            assert_eq!(SegmentHandle::from_words(handle.to_words()), handle);
+            for regular in [false, true] {
+                let handle = SegmentHandle {
+                    pid,
+                    fd,
+                    id,
+                    len,
+                    regular,
+                };
+                assert_eq!(SegmentHandle::from_words(handle.to_words()), handle);
+            }
         }
     }
 }

@@ -79,6 +79,28 @@ impl Segment {
         Segment::map(Arc::new(SegmentFile::create(len, false)?))
     }
 
+    /// Makes a segment of huge pages that were set aside.
+    pub(crate) fn create_huge(len: usize) -> Result<Segment, ShmError> {
+        Segment::map(Arc::new(SegmentFile::create_huge(len)?))
+    }
+
+    /// Checks that there is memory for all of it.
+    pub(crate) fn check_budget(&self) -> Result<(), ShmError> {
+        self.mapping.file.check_budget()
+    }
+
+    /// Makes every page, and maps it here.
+    pub(crate) fn populate(&self) -> Result<(), ShmError> {
+        let need = self.len() as u64;
+        let populated = self.mapping.map.advise(Advice::PopulateWrite);
+        Ok(populated.map_err(|source| Kind::NoSpace { need, source })?)
+    }
+
+    /// Asks for huge pages, where there are none yet.
+    pub(crate) fn advise_huge(&self) -> std::io::Result<()> {
+        self.mapping.map.advise(Advice::HugePage)
+    }
+
     /// Puts memory behind a range of bytes. What is there stays.
     ///
     /// # Errors
@@ -263,7 +285,9 @@ impl<'de> Deserialize<'de> for Segment {
         let handle = SegmentHandle::deserialize(deserializer)?;
         match lease::attach(&handle, false).map_err(ShmError::into_serde)? {
             Memory::Writable(segment) => Ok(segment),
-            Memory::Frozen(_) => unreachable!("it was asked for writing"),
+            Memory::Frozen(_) | Memory::File(_) => {
+                unreachable!("it was asked for writing, and `attach` gives no files")
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Segments: sealed pieces of shared memory.
 
+mod disk;
 mod file;
 mod frozen;
 mod handle;
@@ -7,7 +8,8 @@ mod mapping;
 mod private;
 mod registry;
 
-pub(crate) use file::SegmentFile;
+pub(crate) use disk::{FileAccess, FileSegment};
+pub(crate) use file::{SegmentFile, check_file_size, put_memory};
 pub(crate) use frozen::FrozenSegment;
 pub use handle::{SegmentHandle, SegmentId};
 pub use mapping::Segment;

@@ -72,18 +72,19 @@ pub(crate) fn seals(fd: BorrowedFd<'_>) -> io::Result<Seals> {
 
 /// What `fd` refers to.
 pub(crate) fn identify(fd: BorrowedFd<'_>) -> io::Result<Identity> {
-    identity(&rustix::fs::fstat(fd)?)
+    Identity::try_from(&rustix::fs::fstat(fd)?)
 }
 
 /// What descriptor number `fd` of process `pid` refers to.
 pub(crate) fn identify_peer(pid: u32, fd: i32) -> io::Result<Identity> {
-    identity(&rustix::fs::stat(peer_path(pid, fd))?)
+    Identity::try_from(&rustix::fs::stat(peer_path(pid, fd))?)
 }
 
-/// Opens descriptor number `fd` of process `pid` anew, for reading and
-/// writing.
-pub(crate) fn open_peer(pid: u32, fd: i32) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+/// Opens descriptor number `fd` of process `pid` anew, for reading and, if
+/// `write`, for writing.
+pub(crate) fn open_peer(pid: u32, fd: i32, write: bool) -> io::Result<OwnedFd> {
+    let access = if write { OFlags::RDWR } else { OFlags::RDONLY };
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     Ok(rustix::io::retry_on_intr(|| {
         rustix::fs::open(peer_path(pid, fd), flags, Mode::empty())
     })?)
@@ -146,11 +147,15 @@ fn peer_path(pid: u32, fd: i32) -> String {
     format!("/proc/{pid}/fd/{fd}")
 }
 
-fn identity(stat: &Stat) -> io::Result<Identity> {
-    let len = u64::try_from(stat.st_size).map_err(io::Error::other)?;
-    Ok(Identity {
-        dev: stat.st_dev,
-        ino: stat.st_ino,
-        len,
-    })
+impl TryFrom<&Stat> for Identity {
+    type Error = io::Error;
+
+    fn try_from(stat: &Stat) -> io::Result<Self> {
+        let len = u64::try_from(stat.st_size).map_err(io::Error::other)?;
+        Ok(Identity {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            len,
+        })
+    }
 }

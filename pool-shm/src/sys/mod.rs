@@ -27,6 +27,48 @@ mod unsupported_sync;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported_sync::{futex, robust};
 
+#[cfg(target_os = "linux")]
+mod linux_files;
+#[cfg(target_os = "linux")]
+pub(crate) use linux_files::{
+    create_file, create_unnamed, effective_user, identify_path, identify_regular, is_full,
+    is_read_only, is_unsupported, link, lock, name_of, open_file, owner, pid_namespace, read_at,
+    rename, restrict, shared_memory_dir, start_time, sync, unlink,
+};
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported_files;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported_files::{
+    create_file, create_unnamed, effective_user, identify_path, identify_regular, is_full,
+    is_read_only, is_unsupported, link, lock, name_of, open_file, owner, pid_namespace, read_at,
+    rename, restrict, shared_memory_dir, start_time, sync, unlink,
+};
+
+#[cfg(target_os = "linux")]
+mod linux_memory;
+#[cfg(target_os = "linux")]
+pub(crate) use linux_memory::{
+    allocated, create_huge, huge_page_size, mappings, memory_nodes, own_mapping, shared_huge_pages,
+};
+
+#[cfg(target_os = "linux")]
+mod linux_numa;
+#[cfg(target_os = "linux")]
+pub(crate) use linux_numa::interleave;
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported_memory;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported_memory::{
+    allocated, create_huge, huge_page_size, mappings, memory_nodes, own_mapping, shared_huge_pages,
+};
+
+#[cfg(not(target_os = "linux"))]
+mod unsupported_numa;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported_numa::interleave;
+
 /// What the kernel says a descriptor refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -54,4 +96,25 @@ pub(crate) enum DescriptorLimit {
     Process,
     /// That of the whole system.
     System,
+}
+
+/// How a file is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileLock {
+    /// Beside others that read.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// What a process has mapped of a file, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ProcessMapping {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) mapped: u64,
+    pub(crate) resident: u64,
+    pub(crate) proportional: u64,
+    pub(crate) huge: u64,
+    pub(crate) writable: bool,
 }

@@ -52,7 +52,7 @@ pub(crate) fn identify_peer(_pid: u32, _fd: i32) -> io::Result<Identity> {
     unsupported()
 }
 
-pub(crate) fn open_peer(_pid: u32, _fd: i32) -> io::Result<OwnedFd> {
+pub(crate) fn open_peer(_pid: u32, _fd: i32, _write: bool) -> io::Result<OwnedFd> {
     unsupported()
 }
 

@@ -1,0 +1,233 @@
+//! Where memory is: how it is asked for, what was obtained, who has it mapped.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+use ndarray::Ix1;
+use pool_shm::{FrozenArray, HugePages, Placement, SharedArray, usage};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+
+const PART: &str = "POOL_SHM_TEST_MEMORY";
+/// Bytes of an array that is large enough to be counted in pages.
+const BYTES: usize = 8 << 20;
+
+/// A child that plays `part`; it has printed its answer, and stays.
+struct Peer {
+    child: Child,
+    answer: String,
+}
+
+impl Peer {
+    fn start(command: &mut Command, part: &str) -> Peer {
+        let mut child = command
+            .args(["--exact", "plays_its_part", "--nocapture"])
+            .env(PART, part)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        let answer = lines
+            .map(Result::unwrap)
+            .find_map(|line| Some(line.split_once("answer: ")?.1.to_owned()));
+        Peer {
+            answer: answer.expect("the child should have answered"),
+            child,
+        }
+    }
+
+    fn end(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+fn this_program() -> Command {
+    Command::new(std::env::current_exe().unwrap())
+}
+
+/// The child's side: does nothing in an ordinary run.
+#[test]
+fn plays_its_part() {
+    let Ok(part) = std::env::var(PART) else {
+        return;
+    };
+    let (_array, answer): (Option<FrozenArray<f64, Ix1>>, _) = match part.as_str() {
+        "too much" => {
+            let made = SharedArray::<u8, _>::zeros(128 << 20);
+            (None, made.map_or_else(|e| e.to_string(), |_| "made".into()))
+        }
+        message => {
+            let array: FrozenArray<f64, Ix1> = serde_json::from_str(message).unwrap();
+            let sum = array.view().sum().to_string();
+            (Some(array), sum)
+        }
+    };
+    writeln!(std::io::stdout(), "answer: {answer}").unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+#[test]
+fn who_maps_what_is_told_in_bytes() {
+    let array = SharedArray::from_elem(BYTES / 8, 0.5)
+        .unwrap()
+        .freeze()
+        .unwrap();
+    let before = usage(&array).unwrap();
+    assert!(before.allocated >= BYTES as u64);
+    let message = serde_json::to_string(&array).unwrap();
+    let peer = Peer::start(&mut this_program(), &message);
+    assert_eq!(peer.answer, (BYTES / 16).to_string());
+    let shared = usage(&array).unwrap();
+    assert_eq!(
+        shared.processes.len(),
+        before.processes.len() + 1,
+        "{shared}"
+    );
+    let theirs = shared.processes.iter().find(|p| p.pid == peer.child.id());
+    let theirs = theirs.unwrap();
+    assert!(
+        theirs.mapped >= BYTES as u64 && theirs.resident >= BYTES as u64,
+        "{shared}"
+    );
+    assert!(!theirs.writable && theirs.proportional <= theirs.resident);
+    assert!(
+        shared
+            .to_string()
+            .contains(&format!("(pid {}) reads", theirs.pid)),
+        "{shared}"
+    );
+    assert!(shared.proportional() <= shared.allocated + 4096, "{shared}");
+    peer.end();
+    assert_eq!(
+        usage(&array).unwrap().processes.len(),
+        before.processes.len()
+    );
+}
+
+#[test]
+fn what_is_prefaulted_is_there_and_mapped() {
+    let resident = |array: &SharedArray<u8, Ix1>| {
+        let usage = usage(array).unwrap();
+        let this = usage.processes.iter().find(|p| p.pid == std::process::id());
+        (usage.allocated, this.unwrap().resident)
+    };
+    let (array, obtained) = Placement::new().zeros::<u8, _>(BYTES).unwrap();
+    assert!(!obtained.prefaulted);
+    let (allocated, mapped) = resident(&array);
+    // Reserved all the same, but not mapped but for its header.
+    assert!(
+        allocated >= BYTES as u64 && mapped < BYTES as u64 / 2,
+        "{mapped}"
+    );
+    let (array, obtained) = Placement::new()
+        .prefault(true)
+        .zeros::<u8, _>(BYTES)
+        .unwrap();
+    assert!(obtained.prefaulted && obtained.notes.is_empty());
+    assert!(resident(&array).1 >= BYTES as u64);
+}
+
+#[test]
+fn huge_pages_are_obtained_or_it_is_said_why_not() {
+    for wish in [HugePages::Transparent, HugePages::Reserved] {
+        let placement = Placement::new().prefault(true).huge_pages(wish);
+        let (mut array, obtained) = placement.zeros::<u8, _>(BYTES).unwrap();
+        assert!(
+            obtained.huge > 0 || !obtained.notes.is_empty(),
+            "{obtained:?}"
+        );
+        // Whatever was obtained, it is an array like any other.
+        array.view_mut().fill(1);
+        let told = usage(&array).unwrap();
+        let this = told.processes.iter().find(|p| p.pid == std::process::id());
+        assert_eq!(this.unwrap().huge, obtained.huge);
+        assert_eq!(array.freeze().unwrap().view()[BYTES - 1], 1);
+    }
+}
+
+#[test]
+fn memory_is_spread_over_nodes_or_it_is_said_why_not() {
+    let placement = Placement::new().interleave(true);
+    let (array, obtained) = placement.zeros::<f64, _>((100, 100)).unwrap();
+    assert_eq!(
+        obtained.nodes.len() > 1,
+        obtained.notes.is_empty(),
+        "{obtained:?}"
+    );
+    assert_eq!(array.view().sum(), 0.0);
+}
+
+#[test]
+fn too_much_is_an_error_however_it_is_placed() {
+    for wish in [
+        HugePages::System,
+        HugePages::Transparent,
+        HugePages::Reserved,
+    ] {
+        let placement = Placement::new().prefault(true).huge_pages(wish);
+        let error = placement.zeros::<u8, _>(1_usize << 45).unwrap_err();
+        assert!(error.is_out_of_memory());
+        let text = error.to_string();
+        assert!(text.contains("available to the system"), "{text}");
+    }
+}
+
+/// A cgroup of this test, with a limit, if one can be made; removed on drop.
+struct Group(std::path::PathBuf);
+
+impl Group {
+    fn new(limit: u64) -> Option<Group> {
+        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let (mount, path, file) = own.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (fields.next()?, fields.next()?);
+            match controllers {
+                "" => Some(("/sys/fs/cgroup", path, "memory.max")),
+                _ if controllers.split(',').any(|c| c == "memory") => {
+                    Some(("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes"))
+                }
+                _ => None,
+            }
+        })?;
+        let name = format!("pool-shm-test-{}", std::process::id());
+        let dir = std::path::Path::new(mount)
+            .join(path.trim_start_matches('/'))
+            .join(name);
+        std::fs::create_dir(&dir).ok()?;
+        let group = Group(dir);
+        std::fs::write(group.0.join(file), limit.to_string()).ok()?;
+        Some(group)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_cgroup_that_is_too_small_is_an_error_with_its_numbers() {
+    let limit = 64_u64 << 20;
+    let Some(group) = Group::new(limit) else {
+        eprintln!("skipped: no cgroup with a limit can be made here");
+        return;
+    };
+    let mut command = Command::new("sh");
+    let script = "echo $$ > \"$0\" && exec \"$@\"";
+    command.args(["-c", script]);
+    command.arg(group.0.join("cgroup.procs"));
+    command.arg(std::env::current_exe().unwrap());
+    let peer = Peer::start(&mut command, "too much");
+    let text = peer.answer.clone();
+    peer.end();
+    assert!(
+        text.contains("too little memory for a shared segment"),
+        "{text}"
+    );
+    let left = text.split("available to the cgroup ").nth(1).unwrap();
+    let left: u64 = left.split(' ').next().unwrap().parse().unwrap();
+    assert!(left > 0 && left <= limit, "{text}");
+}
