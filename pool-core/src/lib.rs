@@ -60,9 +60,9 @@ pub use {
         Hook, MissedDeadline, Overtime, PoolError, RemotePanic, TaskError, WorkerDeath, WorkerExit,
     },
     pool::{
-        AsCompleted, CurrentTask, ExitResult, ExitResults, ForkBuilder, Imap, Job, Pool,
-        PoolBuilder, Stats, TaskHandle, WorkerEnd, WorkerInfo, WorkerState, as_completed, wait_all,
-        wait_any,
+        AsCompleted, CurrentTask, ExitResult, ExitResults, FirstError, ForkBuilder, Imap, Job,
+        Pool, PoolBuilder, Progress, Schedule, Stats, TaskHandle, WorkerEnd, WorkerInfo,
+        WorkerState, as_completed, wait_all, wait_any, wait_first_error,
     },
     process::{Process, ProcessBuilder, ProcessError},
     start::{StartMethod, init},

@@ -1,132 +1,91 @@
-//! A progress bar that counts finished tasks: it appears on a terminal, once the work has lasted more than a second.
+//! A progress bar over the tasks of calls: it appears on a terminal, once the work has lasted more than a second.
 
 use std::io::{self, IsTerminal};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use pool_shm::{Segment, SegmentHandle, ShmError};
-use serde::{Deserialize, Serialize};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
+use pool_core::Progress;
 
 /// Work that is shorter needs no bar.
 const BEFORE: Duration = Duration::from_secs(1);
-const BETWEEN: Duration = Duration::from_millis(100);
+/// How often it is drawn: what [`pool_core::Job::progress`] is to be given.
+pub const BETWEEN: Duration = Duration::from_millis(100);
 
-/// A bar and the counter in shared memory that it shows.
-///
-/// Workers get a [`CounterHandle`], open it once and add what they have done. Without a terminal there is no bar and no thread. Dropping
-/// it takes the bar away.
+/// A bar over one call or several, one after the other. Without a terminal there is none. Dropping it takes the bar away.
 ///
 /// ```
-/// use pool_examples::progress::Progress;
+/// use pool_core::Pool;
+/// use pool_examples::progress::{BETWEEN, Bar};
 ///
-/// let progress = Progress::start(20)?;
-/// let counter = progress.counter().open()?; // in a worker's initializer
-/// counter.add(1);
-/// assert_eq!(progress.done(), 1);
-/// # Ok::<(), pool_shm::ShmError>(())
+/// let pool = Pool::new(2)?;
+/// let bar = Bar::new(20);
+/// for _ in 0..2 {
+///     pool.job(|i: u32| i).progress(BETWEEN, bar.call()).map(0..10)?;
+/// }
+/// assert_eq!(bar.done(), 20);
+/// # Ok::<(), pool_core::PoolError>(())
 /// ```
 #[derive(Debug)]
-pub struct Progress {
-    counter: Counter,
-    bar: Option<(Sender<()>, JoinHandle<()>)>,
+pub struct Bar(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    total: u64,
+    done: u64,
+    start: Instant,
+    /// None before it is needed.
+    bar: Option<ProgressBar>,
 }
 
-/// Names the counter in a message to a worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CounterHandle(SegmentHandle);
-
-/// The counter, as seen in one process.
-#[derive(Clone, Debug)]
-pub struct Counter(Segment);
-
-impl Progress {
-    /// Begins to count towards `total`.
-    ///
-    /// # Errors
-    ///
-    /// There is no memory or no descriptor for the counter.
-    pub fn start(total: u64) -> Result<Self, ShmError> {
-        let counter = Counter(Segment::create(size_of::<AtomicU64>())?);
-        // The word that everybody adds to is there: `add` cannot fail later.
-        counter.0.get::<AtomicU64>(0)?;
-        let bar = io::stderr().is_terminal().then(|| {
-            let (stop, stopped) = mpsc::channel();
-            let counter = counter.clone();
-            (
-                stop,
-                std::thread::spawn(move || show(&counter, total, &stopped)),
-            )
-        });
-        Ok(Self { counter, bar })
+impl Bar {
+    /// Begins to count towards `total` tasks.
+    pub fn new(total: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            total,
+            done: 0,
+            start: Instant::now(),
+            bar: None,
+        })))
     }
 
-    /// What a worker opens.
-    pub fn counter(&self) -> CounterHandle {
-        CounterHandle(self.counter.0.handle())
+    /// What tells of the next call: its tasks come behind those that are done.
+    pub fn call(&self) -> impl FnMut(Progress) + Send + 'static {
+        let (state, before) = (Arc::clone(&self.0), self.done());
+        move |progress| lock(&state).show(before + progress.done)
     }
 
-    /// How much has been added by now.
+    /// How many tasks are done, as far as it was told.
     pub fn done(&self) -> u64 {
-        self.counter.value()
+        lock(&self.0).done
     }
 }
 
-impl Drop for Progress {
+/// A panic while the bar was drawn leaves nothing that matters.
+fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn show(&mut self, done: u64) {
+        self.done = done;
+        if self.start.elapsed() < BEFORE || !io::stderr().is_terminal() {
+            return;
+        }
+        let make = || {
+            let template = "{bar:40} {pos}/{len} blocks, {elapsed}, {eta} left";
+            let style = ProgressStyle::with_template(template);
+            ProgressBar::new(self.total)
+                .with_elapsed(self.start.elapsed())
+                .with_style(style.expect("the template is correct"))
+                .with_finish(ProgressFinish::AndClear)
+        };
+        self.bar.get_or_insert_with(make).set_position(done);
+    }
+}
+
+impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some((stop, thread)) = self.bar.take() {
-            drop(stop);
-            // A bar that failed has nothing to tell that matters.
-            drop(thread.join());
-        }
-    }
-}
-
-impl CounterHandle {
-    /// Attaches the counter.
-    ///
-    /// # Errors
-    ///
-    /// The [`Progress`] has gone, or this process may not reach it.
-    pub fn open(&self) -> Result<Counter, ShmError> {
-        let counter = Counter(Segment::attach(&self.0)?);
-        counter.0.get::<AtomicU64>(0)?;
-        Ok(counter)
-    }
-}
-
-impl Counter {
-    /// Adds `count`.
-    pub fn add(&self, count: u64) {
-        self.word().fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn value(&self) -> u64 {
-        self.word().load(Ordering::Relaxed)
-    }
-
-    fn word(&self) -> &AtomicU64 {
-        self.0
-            .get(0)
-            .expect("the word was there when the counter was opened, and a segment cannot shrink")
-    }
-}
-
-/// The bar's thread: waits for a second, then shows the counter until it is told to stop.
-fn show(counter: &Counter, total: u64, stopped: &Receiver<()>) {
-    if stopped.recv_timeout(BEFORE) != Err(RecvTimeoutError::Timeout) {
-        return;
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} blocks, {elapsed}, {eta} left");
-    let bar = ProgressBar::new(total)
-        .with_elapsed(BEFORE)
-        .with_style(style.expect("the template is correct"));
-    loop {
-        bar.set_position(counter.value());
-        if stopped.recv_timeout(BETWEEN) != Err(RecvTimeoutError::Timeout) {
-            return bar.finish_and_clear();
-        }
+        lock(&self.0).bar = None;
     }
 }

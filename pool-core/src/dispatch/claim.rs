@@ -5,6 +5,7 @@
 
 use crossbeam::utils::CachePadded;
 
+use super::cut::Cut;
 use super::word::{ClaimWord, Owner};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, control_layout};
 use crate::inject;
@@ -120,6 +121,24 @@ impl<'a> ClaimTable<'a> {
     /// Whether every chunk is done or given up.
     pub(crate) fn is_complete(&self) -> bool {
         self.completed() >= self.chunks()
+    }
+
+    /// What has become of a chunk.
+    #[cfg(not(loom))]
+    pub(crate) fn word(&self, chunk: u32) -> ClaimWord {
+        // SYNC: chunk-state
+        ClaimWord::from_bits(self.states[chunk as usize].load(Ordering::Acquire))
+    }
+
+    /// Pool, before the job is open: gives chunk after chunk to these slots, one each. Whoever comes takes what is left then.
+    pub(crate) fn deal(&self, slots: &[usize]) {
+        let mut dealt = 0;
+        for (chunk, slot) in (0..self.chunks()).zip(slots) {
+            let batch = pack(chunk, chunk + 1);
+            self.lines[*slot].batch.store(batch, Ordering::Relaxed); // published with the job
+            dealt = chunk + 1;
+        }
+        self.words.cursor.store(dealt, Ordering::Relaxed);
     }
 
     /// Announces that the pool is going to sleep. The caller looks at [`ClaimTable::is_complete`] once more before it does.
@@ -242,13 +261,19 @@ pub(crate) struct Claimer<'a> {
     table: ClaimTable<'a>,
     owner: Owner,
     workers: u32,
+    cut: Cut,
     done: u32,
     next: u32,
 }
 
 impl<'a> Claimer<'a> {
     /// Enters the job as `owner`, one of about `workers`. A batch that a dead predecessor in this slot left is taken over.
-    pub(crate) fn enter(table: ClaimTable<'a>, owner: Owner, workers: u32) -> Claimer<'a> {
+    pub(crate) fn enter(
+        table: ClaimTable<'a>,
+        owner: Owner,
+        workers: u32,
+        cut: Cut,
+    ) -> Claimer<'a> {
         let line = &table.lines[owner.slot()];
         let (_, done) = unpack(line.progress.load(Ordering::Relaxed));
         let (next, _) = unpack(line.batch.load(Ordering::Relaxed));
@@ -256,6 +281,7 @@ impl<'a> Claimer<'a> {
             table,
             owner,
             workers: workers.max(1),
+            cut,
             done,
             next,
         }
@@ -369,7 +395,9 @@ impl<'a> Claimer<'a> {
         let left = chunks
             .checked_sub(cursor.load(Ordering::Relaxed))
             .filter(|left| *left > 0)?;
-        let size = (left / (4 * self.workers)).clamp(1, MAX_BATCH);
+        let size = self
+            .cut
+            .batch((left / (4 * self.workers)).clamp(1, MAX_BATCH));
         let lo = cursor.fetch_add(size, Ordering::AcqRel); // SYNC: job-cursor
         inject::point("claim.cursor-moved");
         (lo < chunks).then(|| (lo, lo.saturating_add(size).min(chunks)))
@@ -377,6 +405,9 @@ impl<'a> Claimer<'a> {
 
     /// Takes the upper half of the longest batch that another worker has left.
     fn steal(&self) -> Option<(u32, u32)> {
+        if self.cut.is_dealt() {
+            return None;
+        }
         loop {
             let victims = self
                 .table

@@ -59,7 +59,8 @@ control_layout! {
         pub(crate) first_index: AtomicU64,
         /// For a job over integers: the value of item 0.
         pub(crate) base: AtomicU64,
-        pub(crate) chunk_len: AtomicU32,
+        /// How the items are cut into chunks, see [`super::cut::Cut::words`].
+        pub(crate) cut: [AtomicU32; 2],
         pub(crate) chunks: AtomicU32,
         /// Bytes of a result that is written in place, or [`IN_STREAM`].
         pub(crate) result_size: AtomicU32,

@@ -7,6 +7,11 @@ pub(crate) mod claim;
 pub(crate) mod clock;
 #[cfg(not(loom))]
 pub(crate) mod control;
+#[cfg_attr(
+    all(test, loom),
+    expect(dead_code, reason = "the models cut into chunks of one item")
+)]
+pub(crate) mod cut;
 pub(crate) mod join;
 #[cfg(all(test, loom))]
 mod models;

@@ -11,8 +11,10 @@ use pool_shm::{Segment, ShmError};
 use super::crew::{Crew, Post};
 use super::deadline::Limits;
 use super::follow::Followers;
+use super::progress::Gauge;
 use crate::dispatch::arena::{Arena, Exhausted, Span};
 use crate::dispatch::control::{Control, JOBS};
+use crate::dispatch::cut::Cut;
 use crate::dispatch::record::Target;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 
@@ -96,13 +98,15 @@ pub(crate) struct JobBook {
     /// What the user calls it.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) descriptor: u64,
+    /// Who counts what has ended.
+    pub(crate) gauge: Option<Arc<Gauge>>,
     /// Index of item 0 in its call.
     pub(crate) first_index: u64,
     /// How long each item may take.
     pub(crate) limit: Option<Duration>,
     pub(crate) memory: Vec<Span>,
     pub(crate) items: u32,
-    pub(crate) chunk_len: u32,
+    pub(crate) cut: Cut,
     pub(crate) chunks: u32,
     /// Where lines and states are in the control segment.
     pub(crate) lines: usize,
@@ -127,8 +131,7 @@ impl JobBook {
 
     /// Items of a chunk.
     pub(crate) fn range(&self, chunk: u32) -> std::ops::Range<u32> {
-        let start = chunk * self.chunk_len;
-        start..start.saturating_add(self.chunk_len).min(self.items)
+        self.cut.range(chunk)
     }
 }
 
@@ -158,6 +161,8 @@ pub(crate) enum Outcome {
 pub(crate) struct TaskBook {
     /// What the user calls the job that it is a part of.
     pub(crate) name: Option<Arc<str>>,
+    /// Who counts what has ended.
+    pub(crate) gauge: Option<Arc<Gauge>>,
     /// How long each item may take; taken out once it is done.
     pub(crate) limit: Option<Duration>,
     pub(crate) descriptor: u64,
@@ -345,6 +350,9 @@ impl Book {
     pub(crate) fn remove_task(&mut self, id: u64) -> Option<TaskBook> {
         let mut task = self.tasks.remove(&id)?;
         self.limits.remove(task.limit.take());
+        if let Some(gauge) = task.gauge.take_if(|_| task.done) {
+            gauge.settle(task.items.into());
+        }
         self.free_arguments(task.take_arguments());
         Some(task)
     }

@@ -87,15 +87,12 @@ impl Book {
                 None => Inbox::Nobody,
                 Some(JobBook {
                     gathered: Some(all),
-                    chunk_len,
-                    items,
+                    cut,
                     ..
                 }) => all
                     .get_mut(chunk as usize)
                     .map_or(Inbox::Nowhere, |gathered| {
-                        // There is such a chunk, so it begins below `items`.
-                        let left = items.saturating_sub(chunk * *chunk_len);
-                        Inbox::Items(gathered, left.min(*chunk_len))
+                        Inbox::Items(gathered, cut.range(chunk).len() as u32)
                     }),
                 Some(JobBook { failed, items, .. }) => Inbox::Errors(failed, *items),
             },

@@ -57,12 +57,18 @@ impl<R: Sendable> TaskHandle<R> {
     ) -> Result<Self, PoolError> {
         let (sent, _) = core.submit_single(call, argument)?;
         core.run_here();
-        Ok(TaskHandle {
+        let handle = TaskHandle {
             core: Arc::clone(core),
             id: sent.id,
             spent: false,
             result: PhantomData,
-        })
+        };
+        let Some(gauge) = call.options.progress.clone() else {
+            return Ok(handle);
+        };
+        gauge.expect(Some(1));
+        core.courier.watch(core, &gauge);
+        Ok(handle.call_back(move |_| gauge.finish(1)))
     }
 
     /// Waits for the task and returns its result.
@@ -152,7 +158,8 @@ impl<R: Sendable> TaskHandle<R> {
     fn call_back(self, callback: impl FnOnce(&Resolution) + Send + 'static) -> Self {
         let callback = Follow::Callback(Callback(Box::new(callback)));
         let mut book = self.core.book();
-        self.core.courier.engage();
+        let engaged = self.core.courier.engage();
+        engaged.expect("the system has no thread left for callbacks");
         self.core.follow(&mut book, self.id, callback);
         self.core.unlock(book);
         self
@@ -246,6 +253,16 @@ impl<R> TaskHandle<R> {
     /// ```
     pub fn cancel_now(&self) -> Result<bool, PoolError> {
         self.core.cancel_task_now(self.id)
+    }
+
+    /// Whether the task has ended without a result.
+    pub(super) fn has_failed(&self) -> bool {
+        let book = self.core.book();
+        let task = book.tasks.get(&self.id);
+        task.is_some_and(|task| match &task.outcome {
+            Outcome::Streamed(gathered) => gathered.len() == 0 || gathered.has_failed(),
+            Outcome::InPlace { failed, .. } => !failed.is_empty(),
+        })
     }
 
     /// Has `waker` woken when the task has ended; whether it has already.

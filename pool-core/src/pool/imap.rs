@@ -11,6 +11,7 @@ use pool_shm::transfer;
 use super::core::Core;
 use super::follow::Follow;
 use super::job::Each;
+use super::progress::Progress;
 use super::task::{Batch, CHUNKS_PER_WORKER, Sent, ValueCall};
 use crate::atomic::Ordering;
 use crate::dispatch::word::ClaimWord;
@@ -71,13 +72,13 @@ impl<I, R> Imap<I, R> {
         core: &Arc<Core>,
         call: Result<ValueCall, PoolError>,
         items: I,
-        is_ordered: bool,
+        (is_ordered, total): (bool, Option<u64>),
     ) -> Self {
         let (call, end) = match call {
             Ok(call) => (call, None),
             Err(error) => (ValueCall::default(), Some(End::Error(error))),
         };
-        let chunk = call.options.chunk.unwrap_or(1);
+        let chunk = call.options.schedule.chunk().unwrap_or(1);
         Imap {
             core: Arc::clone(core),
             call,
@@ -90,6 +91,47 @@ impl<I, R> Imap<I, R> {
             ready: VecDeque::new(),
             end,
             result: PhantomData,
+        }
+        .reporting(total)
+    }
+
+    fn reporting(self, total: Option<u64>) -> Self {
+        if let Some(gauge) = self
+            .call
+            .options
+            .progress
+            .as_ref()
+            .filter(|_| self.end.is_none())
+        {
+            gauge.expect(total);
+            if gauge.tells() {
+                self.core.courier.watch(&self.core, gauge);
+            }
+        }
+        self
+    }
+
+    /// How far the stream is: tasks that have ended, whether their results were taken or not.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap(|i: u64| i * i, 0..100);
+    /// assert_eq!((squares.progress().done, squares.progress().total), (0, Some(100)));
+    /// assert_eq!(squares.by_ref().count(), 100);
+    /// assert_eq!(squares.progress().done, 100);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn progress(&self) -> Progress {
+        let gauge = self.call.options.progress.as_ref();
+        gauge.map_or(Progress::NONE, |gauge| self.core.progress_of(gauge))
+    }
+
+    /// Tells a last time how far it is.
+    fn report_end(&self) {
+        if let Some(gauge) = &self.call.options.progress {
+            self.core.tell_last(gauge);
         }
     }
 
@@ -160,10 +202,7 @@ where
                 }
                 Err(error) => self.end_by(End::Error(error)),
             }
-            if self.call.options.chunk.is_none() {
-                let known = self.core.known_chunk(&self.call);
-                self.chunk = self.chunk.saturating_mul(2).clamp(1, known);
-            }
+            self.chunk = self.core.next_chunk(&self.call, self.chunk);
         }
     }
 
@@ -229,6 +268,7 @@ where
             }
             self.fill();
             if self.sent.is_empty() {
+                self.report_end();
                 return match self.end.take()? {
                     End::Error(error) => Some(Err(error)),
                     End::Panic(payload) => resume_unwind(payload),
@@ -238,6 +278,7 @@ where
                 // The pool is gone, and with it whatever was under way.
                 self.let_go();
                 (self.items, self.end) = (None, None);
+                self.report_end();
                 return Some(Err(error));
             }
         }
@@ -254,6 +295,7 @@ where
 impl<I, R> Drop for Imap<I, R> {
     fn drop(&mut self) {
         self.let_go();
+        self.report_end();
     }
 }
 

@@ -11,24 +11,19 @@ use super::book::{Book, Gathered, JobBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::deadline::nanos;
+use super::schedule::wave_items;
 use super::verbs::Options;
 use crate::atomic::{AtomicU32, Ordering};
 use crate::dispatch::arena::{Exhausted, Span};
 use crate::dispatch::claim::{ClaimTable, Line};
 use crate::dispatch::control::{IN_STREAM, JOBS};
+use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 use crate::plain::Results;
 use crate::sys;
 use crate::task::Sendable;
 use crossbeam::utils::CachePadded;
-
-/// Results in place of one wave: small enough to stay in the processor's caches.
-const WAVE_BYTES: usize = 2 << 20;
-/// Items of one wave at most.
-const WAVE_ITEMS: u64 = 1 << 18;
-/// Items of one wave whose results come through the streams.
-const WAVE_STREAM_ITEMS: u64 = 1 << 16;
 
 /// A call over items `0..items`.
 #[derive(Clone, Copy, Debug)]
@@ -226,7 +221,7 @@ impl Core {
     fn chunk_len(&self, call: &Span64<'_>, workers: u64, wave: u64) -> u32 {
         /// What a chunk of a task that is known to be cheap should take.
         const CHUNK_NANOS: f64 = 2_000.0;
-        if let Some(chunk) = call.options.chunk {
+        if let Some(chunk) = call.options.schedule.chunk() {
             return u64::from(chunk).clamp(1, wave) as u32;
         }
         let fine = call.items.div_ceil(512 * workers);
@@ -263,7 +258,8 @@ impl Core {
         else {
             return Ok(None);
         };
-        let chunks = items.div_ceil(chunk_len);
+        let (cut, dealt_to) = self.cut(&book, call, items, chunk_len);
+        let chunks = cut.chunks();
         let Some((memory, [lines, states, results, plan])) =
             self.job_memory(&mut book, call, items, chunks)?
         else {
@@ -281,18 +277,25 @@ impl Core {
             results,
         };
         self.clear(&open);
+        if cut.is_dealt() {
+            self.table(&open).deal(&dealt_to);
+        }
         if !call.plan.is_empty() {
             self.control.write_arena(plan, call.plan);
         }
-        self.describe(call, &open, first, chunk_len, plan);
-        book.jobs[place] = Some(book_of(call, &open, first, chunk_len, memory));
+        self.describe(call, &open, first, cut, plan);
+        book.jobs[place] = Some(book_of(call, &open, first, cut, memory));
         self.announce(&book, &open);
         let tell = book.limits.add(call.options.deadline);
         drop(book);
         if tell {
             self.kick();
         }
-        self.control.ring_bell(chunks);
+        if cut.is_dealt() {
+            self.control.ring_all(); // each worker has something that no other takes
+        } else {
+            self.control.ring_bell(chunks);
+        }
         Ok(Some(open))
     }
 
@@ -395,7 +398,7 @@ impl Core {
             .for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
-    fn describe(&self, call: &Span64<'_>, open: &Open, first: u64, chunk_len: u32, plan: usize) {
+    fn describe(&self, call: &Span64<'_>, open: &Open, first: u64, cut: Cut, plan: usize) {
         let job = &self.control.header().jobs[open.place];
         for (word, value) in [
             (&job.descriptor, call.descriptor),
@@ -411,7 +414,9 @@ impl Core {
         ] {
             word.store(value, Ordering::Relaxed);
         }
-        job.chunk_len.store(chunk_len, Ordering::Relaxed);
+        for (word, value) in job.cut.iter().zip(<[u32; 2]>::from(cut.words())) {
+            word.store(value, Ordering::Relaxed);
+        }
         job.chunks.store(open.chunks as u32, Ordering::Relaxed);
         job.result_size.store(
             call.in_place.map_or(IN_STREAM, |size| size as u32),
@@ -476,7 +481,7 @@ impl Core {
             return;
         };
         drop(book);
-        let cut = (job.items, job.chunk_len);
+        let cut = job.cut;
         match (job.gathered, call.in_place) {
             (Some(chunks), _) => {
                 // Before results are decoded, which is code of users and may panic.
@@ -500,7 +505,7 @@ impl Core {
     fn hand_out_chunks<R: Sendable, G: Gather<R>>(
         &self,
         chunks: Vec<Gathered>,
-        (items, chunk_len): (u32, u32),
+        cut: Cut,
         missing: &TaskError,
         gather: &mut G,
     ) {
@@ -508,7 +513,7 @@ impl Core {
             self.request_flush();
         }
         for (chunk, gathered) in (0..).zip(chunks) {
-            let expected = chunk_len.min(items - chunk * chunk_len);
+            let expected = cut.range(chunk).len() as u32;
             let given = gathered.len();
             gathered.drain(|item| gather.item(decode_result(item)));
             (given..expected).for_each(|_| gather.item(Err(missing.clone())));
@@ -545,6 +550,9 @@ impl Core {
     /// Closes a job; its book. Its memory stays until [`Core::free`].
     fn retire(&self, book: &mut Book, open: &Open) -> Option<JobBook> {
         let job = book.jobs[open.place].take_if(|job| job.number == open.number)?;
+        if let Some(gauge) = &job.gauge {
+            gauge.settle(self.ended_in_job(open.place, &job));
+        }
         book.limits.remove(job.limit);
         // Nobody else opens a job here before the memory is free.
         book.retired.push((open.place, open.number, Vec::new()));
@@ -573,13 +581,7 @@ impl Core {
 }
 
 /// What the book keeps of a job.
-fn book_of(
-    call: &Span64<'_>,
-    open: &Open,
-    first: u64,
-    chunk_len: u32,
-    memory: Vec<Span>,
-) -> JobBook {
+fn book_of(call: &Span64<'_>, open: &Open, first: u64, cut: Cut, memory: Vec<Span>) -> JobBook {
     let chunks = open.chunks as u32;
     let gathered = call
         .in_place
@@ -589,11 +591,12 @@ fn book_of(
         number: open.number,
         name: call.options.name.clone(),
         descriptor: call.descriptor,
+        gauge: call.options.progress.clone(),
         first_index: first,
         limit: call.options.deadline,
         memory,
         items: open.items,
-        chunk_len,
+        cut,
         chunks,
         lines: open.lines,
         states: open.states,
@@ -603,13 +606,6 @@ fn book_of(
         attempts: HashMap::new(),
         retries: call.options.retries,
         cancelled: false,
-    }
-}
-
-fn wave_items(call: &Span64<'_>) -> u64 {
-    match call.in_place {
-        Some(size) => (WAVE_BYTES / size.max(1)).min(WAVE_ITEMS as usize) as u64,
-        None => WAVE_STREAM_ITEMS,
     }
 }
 

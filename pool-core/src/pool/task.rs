@@ -12,6 +12,7 @@ use super::core::Core;
 use super::deadline::nanos;
 use super::follow::Followers;
 use super::job::{Each, Gather};
+use super::schedule::Plan;
 use super::verbs::Options;
 use crate::atomic::Ordering;
 use crate::codec;
@@ -25,6 +26,8 @@ use crate::worker::IN_SEGMENT;
 
 /// A chunk of a call over values is closed once its arguments have this many bytes.
 const CHUNK_BYTES: usize = 32 << 10;
+/// A chunk of a plan is closed only here: its length is what the user asked for.
+const PLANNED_BYTES: usize = 1 << 30;
 /// Items of such a chunk at most.
 const CHUNK_ITEMS: u32 = 4096;
 /// The same if the user gave the number.
@@ -59,14 +62,15 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Takes items until the batch is full or there are no more. The first has index `index`.
+    /// Takes items until there are `most`, or `bytes`, or no more. The first has index `index`.
     fn fill<A: Sendable>(
         items: &mut impl Iterator<Item = A>,
-        most: u32,
+        (most, bytes): (u32, usize),
         index: u64,
     ) -> Result<Batch, PoolError> {
         let mut batch = Batch::default();
-        while !batch.is_full(most)
+        while (batch.len() as u32) < most
+            && batch.bytes.len() < bytes
             && let Some(argument) = items.next()
         {
             batch.push(&argument, index + batch.offsets.len() as u64)?;
@@ -150,17 +154,25 @@ impl Core {
             core: self,
             sent: VecDeque::new(),
         };
+        let mut plan = Plan::of(call.options.schedule, items.size_hint(), workers)?;
         let (mut index, mut chunk) = (0, self.first_chunk(call, items.size_hint(), workers));
         loop {
             while window.sent.len() < CHUNKS_PER_WORKER * workers
                 && items.peek().is_some()
                 && !gather.has_enough()
             {
-                let (batch, exports) = transfer::export(|| Batch::fill(&mut items, chunk, index));
+                let size = match &mut plan {
+                    Some(plan) => (plan.next().min(GIVEN_CHUNK_ITEMS), PLANNED_BYTES),
+                    None => (chunk, CHUNK_BYTES),
+                };
+                let (batch, exports) = transfer::export(|| Batch::fill(&mut items, size, index));
                 let sent = self.submit(call, index, batch?, exports, plain::size::<R>())?;
                 index += u64::from(sent.items);
                 window.sent.push_back(sent);
-                chunk = chunk.saturating_mul(2).clamp(1, self.known_chunk(call));
+                match &mut plan {
+                    Some(plan) => plan.took(sent.items),
+                    None => chunk = self.next_chunk(call, chunk),
+                }
             }
             let Some(sent) = window.sent.front().copied() else {
                 return Ok(());
@@ -231,15 +243,23 @@ impl Core {
         (least, _): (usize, Option<usize>),
         workers: usize,
     ) -> u32 {
-        if let Some(chunk) = call.options.chunk {
+        if let Some(chunk) = call.options.schedule.chunk() {
             return chunk.clamp(1, GIVEN_CHUNK_ITEMS);
         }
         let even = (least / (8 * workers)).max(1) as u32;
         self.known_chunk(call).min(even).min(CHUNK_ITEMS)
     }
 
+    /// Items of the chunk after one of `chunk`: what the user gave, or more and more, as far as the task's cost is known to allow.
+    pub(super) fn next_chunk(&self, call: &ValueCall, chunk: u32) -> u32 {
+        if call.options.schedule.chunk().is_some() {
+            return chunk;
+        }
+        chunk.saturating_mul(2).clamp(1, self.known_chunk(call))
+    }
+
     /// Items of a chunk by what is known of the task's cost.
-    pub(super) fn known_chunk(&self, call: &ValueCall) -> u32 {
+    fn known_chunk(&self, call: &ValueCall) -> u32 {
         let known = self.book().costs.get(&call.descriptor).copied();
         known
             .map_or(1, |cost| (CHUNK_NANOS / cost.max(1.0)) as u32)
@@ -298,6 +318,7 @@ impl Core {
             id,
             TaskBook {
                 name: options.name.clone(),
+                gauge: options.progress.clone(),
                 limit: options.deadline,
                 descriptor: call.descriptor,
                 base,

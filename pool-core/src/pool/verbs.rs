@@ -11,6 +11,8 @@ use super::core::Core;
 use super::handle::TaskHandle;
 use super::imap::Imap;
 use super::job::{AllOrError, Each, Gather, Span64};
+use super::progress::{Gauge, Progress, Reporting};
+use super::schedule::Schedule;
 use super::task::ValueCall;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 use crate::identity::Descriptor;
@@ -22,17 +24,24 @@ use crate::worker::{Indices, OverBlocks, Values, in_place};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) name: Option<Arc<str>>,
-    pub(crate) chunk: Option<u32>,
+    pub(crate) schedule: Schedule,
+    pub(crate) progress: Option<Arc<Gauge>>,
     pub(crate) retries: u32,
     pub(crate) deadline: Option<Duration>,
     pub(crate) window: Option<u32>,
 }
 
 impl Options {
-    fn check(&self, core: &Core) -> Result<(), PoolError> {
-        if self.chunk == Some(0) {
-            return refuse("chunk", "0", "a worker claims at least 1 task at a time");
+    /// A call of so many tasks begins; it ends when what is returned is dropped.
+    fn reports<'a>(&self, core: &'a Arc<Core>, total: Option<u64>) -> Reporting<'a> {
+        if let Some(gauge) = &self.progress {
+            gauge.expect(total);
         }
+        core.report(self.progress.as_ref())
+    }
+
+    fn check(&self, core: &Core) -> Result<(), PoolError> {
+        self.schedule.check()?;
         let Some(deadline) = self.deadline else {
             return Ok(());
         };
@@ -47,7 +56,7 @@ impl Options {
     }
 }
 
-fn refuse(option: &'static str, value: &str, accepted: &str) -> Result<(), PoolError> {
+pub(super) fn refuse(option: &'static str, value: &str, accepted: &str) -> Result<(), PoolError> {
     Err(PoolErrorKind::Option {
         option,
         value: value.to_owned(),
@@ -76,9 +85,59 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
     }
 
     /// How many tasks a worker claims at a time, at least 1; fewer if their arguments are large (32 KiB together). Default: chosen by
-    /// the number of tasks, and by what they were seen to cost. With 0 the verb returns an error.
-    pub fn chunk(mut self, tasks: u32) -> Self {
-        self.options.chunk = Some(tasks);
+    /// the number of tasks, and by what they were seen to cost. With 0 the verb returns an error. The same as
+    /// [`Schedule::Dynamic`] for [`Job::schedule`]; the last of the two counts.
+    pub fn chunk(self, tasks: u32) -> Self {
+        self.schedule(Schedule::Dynamic { chunk: tasks })
+    }
+
+    /// How the tasks are cut into chunks, and which worker gets which. Default: [`Schedule::Auto`].
+    ///
+    /// [`Schedule::Static`] and [`Schedule::Guided`] need to know how many tasks there are: the verb returns an error
+    /// ([`PoolError::is_option`]) if the input does not say ([`Iterator::size_hint`]), and so do [`Job::imap`] and
+    /// [`Job::imap_unordered`] always. A single task has no use for a schedule.
+    ///
+    /// ```
+    /// use pool_core::{Pool, Schedule, current};
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let worker = |_: u32| current().expect("inside a task").worker_id();
+    /// let workers = pool.job(worker).schedule(Schedule::Static).map(0..6)?;
+    /// assert_eq!(workers, [0, 0, 0, 1, 1, 1]);
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.options.schedule = schedule;
+        self
+    }
+
+    /// Calls `callback` with how far the call is, once in every `interval` (at least 1 ms) while it runs, and a last time when it has
+    /// ended, before the verb returns; a stream's last time is its end, or when it is dropped.
+    ///
+    /// What is told comes from words in shared memory that workers write anyway, so tasks cost the same with and without. The
+    /// callback runs on the thread of the pool that runs callbacks ([`TaskHandle::on_success`]), so it may block without
+    /// holding up tasks, and the last time on the thread that made the call. One that panics harms nobody, and is not called
+    /// again. What it is told never goes back.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let (sender, progress) = mpsc::channel();
+    /// let show = move |progress| sender.send(progress).unwrap();
+    /// pool.job(|i: u64| i * i).progress(Duration::from_millis(100), show).map(0..1000)?;
+    /// let last = progress.iter().last().unwrap();
+    /// assert_eq!((last.done, last.total), (1000, Some(1000)));
+    /// # Ok::<(), pool_core::PoolError>(())
+    /// ```
+    pub fn progress(
+        mut self,
+        interval: Duration,
+        callback: impl FnMut(Progress) + Send + 'static,
+    ) -> Self {
+        self.options.progress = Some(Gauge::new(interval, Box::new(callback)));
         self
     }
 
@@ -253,6 +312,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             descriptor,
             options,
         };
+        let _reporting = call.options.reports(&pool.core, Some(1));
         pool.core.run_one(&call, &argument)
     }
 
@@ -288,14 +348,20 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         F::Output: Sendable,
         Form: 'static,
     {
-        let (core, options) = (&self.pool.core, self.options);
-        let admitted = core.admit().and_then(|()| options.check(core));
+        let (core, mut options) = (&self.pool.core, self.options);
+        options.progress.get_or_insert_with(Gauge::silent);
+        let admitted = core
+            .admit()
+            .and_then(|()| options.check(core))
+            .and_then(|()| options.schedule.refuse_stream());
         let descriptor = admitted.and_then(|()| named(Values::<F, S, A, Form>::DESCRIPTOR));
         let call = descriptor.map(|descriptor| ValueCall {
             descriptor,
             options,
         });
-        Imap::new(core, call, items.into_iter(), is_ordered)
+        let items = items.into_iter();
+        let total = exact(items.size_hint());
+        Imap::new(core, call, items, (is_ordered, total))
     }
 
     /// See [`Pool::apply_async`].
@@ -352,6 +418,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
                 in_place,
                 options: &options,
             };
+            let _reporting = options.reports(&pool.core, Some(integers.len));
             return pool.core.run_span(&call, gather);
         }
         let descriptor = named(Values::<F, S, A, Form>::DESCRIPTOR)?;
@@ -359,7 +426,9 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             descriptor,
             options,
         };
-        pool.core.run_values(&call, items.into_iter(), gather)
+        let items = items.into_iter();
+        let _reporting = call.options.reports(&pool.core, exact(items.size_hint()));
+        pool.core.run_values(&call, items, gather)
     }
 
     fn run_blocks<B, G, Form>(self, blocks: &B, gather: &mut G) -> Result<(), PoolError>
@@ -394,6 +463,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
             in_place: in_place::<F::Output>(),
             options: &options,
         };
+        let _reporting = options.reports(&pool.core, Some(count as u64));
         pool.core.run_span(&call, gather)
     }
 }
@@ -405,6 +475,11 @@ fn explain<B: Blocks>(error: PoolError, blocks: &B) -> PoolError {
         Err(cause) if died && cause.is_truncated() => PoolErrorKind::Memory(cause).into(),
         _ => error,
     }
+}
+
+/// How many items an iterator has, if it says so.
+pub(super) fn exact((least, most): (usize, Option<usize>)) -> Option<u64> {
+    (most == Some(least)).then_some(least as u64)
 }
 
 /// The name of a task for the workers.

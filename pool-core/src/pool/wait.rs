@@ -70,6 +70,59 @@ pub fn wait_all<R>(handles: &[TaskHandle<R>], timeout: Option<Duration>) -> bool
     handles.iter().all(|handle| handle.wait_until(end))
 }
 
+/// How [`wait_first_error`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum FirstError {
+    /// The task of this handle, by position, has no result.
+    Task(usize),
+    /// All have ended, with results.
+    None,
+    /// Time was over first.
+    TimedOut,
+}
+
+/// Waits until a task of `handles` has ended without a result, or all have ended, at most `timeout` (`None`: for ever).
+///
+/// Of several that have failed already it is the first by position, later the first by time. The handles stay as they are: get the
+/// error, and cancel the others if they are in vain. A result that cannot be decoded shows only when it is taken.
+///
+/// ```
+/// use pool_core::{FirstError, Pool, wait_first_error};
+///
+/// let pool = Pool::new(2)?;
+/// let long = pool.apply_async(|()| std::thread::park(), ())?;
+/// let bad = pool.apply_async(|()| panic!("on purpose"), ())?;
+/// assert_eq!(wait_first_error(&[long, bad], None), FirstError::Task(1));
+/// # Ok::<(), pool_core::PoolError>(())
+/// ```
+pub fn wait_first_error<R>(handles: &[TaskHandle<R>], timeout: Option<Duration>) -> FirstError {
+    let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let (sender, ready) = unbounded();
+    for (position, handle) in handles.iter().enumerate() {
+        let announce = Waker::from(Arc::new(Announce(position, sender.clone())));
+        if handle.wake(&announce) {
+            announce.wake();
+        }
+    }
+    let mut ended = vec![false; handles.len()];
+    let mut left = handles.len();
+    while left > 0 {
+        let position = match end {
+            None => ready.recv().ok(),
+            Some(end) => ready.recv_deadline(end).ok(),
+        };
+        let Some(position) = position else {
+            return FirstError::TimedOut;
+        };
+        if handles[position].has_failed() {
+            return FirstError::Task(position);
+        }
+        left -= usize::from(!std::mem::replace(&mut ended[position], true));
+    }
+    FirstError::None
+}
+
 /// Hands out the results of `handles` as they come, each with the position of its handle.
 ///
 /// ```

@@ -9,6 +9,7 @@ use crate::atomic::Ordering;
 use crate::current;
 use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Left};
 use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot};
+use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
 use crate::dispatch::record::Target;
 use crate::identity::Descriptor;
@@ -19,10 +20,9 @@ use crate::plain::Results;
 struct JobView<'a> {
     number: u64,
     descriptor: &'static Descriptor,
-    items: u64,
     first_index: u64,
     base: u64,
-    chunk_len: u32,
+    cut: Cut,
     plan: Vec<u8>,
     limit: u64,
     results: Option<Results<'a>>,
@@ -33,12 +33,12 @@ impl<'a> JobView<'a> {
     /// Reads the description; none if it does not fit the segment (then somebody overwrote it).
     fn read(control: &'a Control, job: &'a JobSlot, number: u64) -> Option<JobView<'a>> {
         let load = |word: &crate::atomic::AtomicU64| word.load(Ordering::Relaxed);
-        let (items, chunk_len) = (load(&job.items), job.chunk_len.load(Ordering::Relaxed));
-        let chunks = job.chunks.load(Ordering::Relaxed) as usize;
-        if chunk_len == 0
-            || items.div_ceil(chunk_len.into()) != chunks as u64
-            || items > u32::MAX.into()
-        {
+        let items = u32::try_from(load(&job.items)).ok()?;
+        let [first, second] = &job.cut;
+        let words = [first, second].map(|word| word.load(Ordering::Relaxed));
+        let cut = Cut::from_words(items, words.into())?;
+        let chunks = job.chunks.load(Ordering::Relaxed);
+        if cut.chunks() != chunks {
             return None;
         }
         let segment = control.segment();
@@ -59,7 +59,7 @@ impl<'a> JobView<'a> {
             .slice(load(&job.lines_offset) as usize, control.capacity())
             .ok()?;
         let states = segment
-            .slice(load(&job.states_offset) as usize, chunks)
+            .slice(load(&job.states_offset) as usize, chunks as usize)
             .ok()?;
         let plan_len = load(&job.plan_len);
         let plan = if plan_len == 0 {
@@ -70,10 +70,9 @@ impl<'a> JobView<'a> {
         Some(JobView {
             number,
             descriptor: Descriptor::find(load(&job.descriptor))?,
-            items,
             first_index: load(&job.first_index),
             base: load(&job.base),
-            chunk_len,
+            cut,
             plan,
             limit: load(&job.limit),
             results,
@@ -84,11 +83,6 @@ impl<'a> JobView<'a> {
                 words: &job.words,
             },
         })
-    }
-
-    fn end_of(&self, chunk: u32) -> u32 {
-        let end = (u64::from(chunk) + 1) * u64::from(self.chunk_len);
-        end.min(self.items) as u32
     }
 }
 
@@ -151,7 +145,7 @@ impl Worker {
         let workers = orders.workers.load(Ordering::Relaxed);
         let kick = self.kick.clone();
         let link = Link::new(control, self.slot, kick.as_ref().map(|kick| kick.as_fd()));
-        let mut claimer = Claimer::enter(view.table, self.owner, workers);
+        let mut claimer = Claimer::enter(view.table, self.owner, workers, view.cut);
         let mut worked = false;
         current::enter_call(view.first_index);
         while !self.must_leave()
@@ -185,8 +179,8 @@ impl Worker {
 
     /// Runs a claimed chunk; how many items that were.
     fn run_chunk(&mut self, link: Link<'_>, view: &JobView<'_>, claimed: &Claimed) -> u32 {
-        let start = claimed.chunk * view.chunk_len;
-        let items = start.saturating_add(claimed.first)..view.end_of(claimed.chunk);
+        let whole = view.cut.range(claimed.chunk);
+        let items = whole.start.saturating_add(claimed.first)..whole.end;
         let target = Target::Chunk {
             job: view.number,
             chunk: claimed.chunk,

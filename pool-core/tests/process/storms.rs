@@ -476,6 +476,90 @@ fn a_poisonous_task_stops_at_its_limit() {
 }
 
 #[test]
+fn poisonous_tasks_stop_at_their_limit_and_starve_nobody() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let board = Board::new();
+        let pool = pool(method, 2, &board);
+        let poison = |board: &mut Board, i: u32| -> u32 {
+            board.count(ITEMS + i as usize);
+            std::process::abort()
+        };
+        let handles: Vec<_> = (0..8)
+            .map(|i| pool.job(poison).retries(3).apply_async(i).unwrap())
+            .collect();
+        // Beside them, calls whose tasks are not repeatable: none is lost, though 32 workers die meanwhile.
+        for _ in 0..10 {
+            assert_eq!(
+                pool.map(number, 0..100).unwrap(),
+                (0..100).collect::<Vec<_>>()
+            );
+            assert_eq!(pool.apply(longer, "x".to_owned()).unwrap(), "x.");
+            let stream: Result<Vec<u32>, _> = pool.imap(number, 0..20).collect();
+            assert_eq!(stream.unwrap(), (0..20).collect::<Vec<_>>());
+        }
+        for (i, handle) in (0..).zip(handles) {
+            let error = handle.get().unwrap_err();
+            let Some((_, TaskError::WorkerDied(death))) = error.task() else {
+                panic!("{error}")
+            };
+            assert_eq!((death.attempts, death.exit), (4, WorkerExit::Signal(6)));
+            assert_eq!(board.get(ITEMS + i), 4);
+        }
+    }
+    guard.assert_none();
+}
+
+/// For how long workers are killed at random: one round, or until so many seconds are over.
+fn length_of_the_storm() -> std::time::Duration {
+    let seconds = std::env::var("POOL_CORE_STORM_SECONDS").ok();
+    let seconds = seconds.map_or(0, |seconds| seconds.parse().unwrap());
+    std::time::Duration::from_secs(seconds)
+}
+
+/// `POOL_CORE_STORM_SECONDS=60` makes it last a minute.
+#[test]
+fn killing_at_random_under_streams_and_handles_at_once() {
+    let guard = Leftovers::watch();
+    let start = Instant::now();
+    let mut killed_in_all = 0;
+    loop {
+        for method in METHODS {
+            let board = Board::new();
+            let pool = pool(method, 3, &board);
+            let expected: Vec<u32> = (0..2_000).collect();
+            let repeatable = || pool.job(number).retries(u32::MAX);
+            let stream = || repeatable().imap(0..2_000).collect::<Result<Vec<u32>, _>>();
+            let handles = || -> Result<Vec<u32>, _> {
+                let handles: Result<Vec<_>, _> =
+                    (0..2_000).map(|i| repeatable().apply_async(i)).collect();
+                handles?
+                    .into_iter()
+                    .map(pool_core::TaskHandle::get)
+                    .collect()
+            };
+            let (results, killed) = storm(&pool, &board, 100, || {
+                std::thread::scope(|scope| {
+                    let calls = [scope.spawn(stream), scope.spawn(stream)];
+                    let results = [handles(), handles()];
+                    let streams = calls.map(|call| call.join().unwrap());
+                    streams.into_iter().chain(results).collect::<Vec<_>>()
+                })
+            });
+            for results in results {
+                assert_eq!(results.unwrap(), expected);
+            }
+            killed_in_all += killed;
+        }
+        if start.elapsed() >= length_of_the_storm() {
+            break;
+        }
+    }
+    assert!(killed_in_all >= 20, "{killed_in_all}");
+    guard.assert_none();
+}
+
+#[test]
 fn every_result_exactly_once_through_handles_and_streams() {
     let guard = Leftovers::watch();
     for method in METHODS {

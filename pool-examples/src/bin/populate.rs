@@ -11,9 +11,9 @@ use num_complex::Complex64;
 use pool_core::{Pool, WorkerInfo};
 use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
-use pool_examples::progress::{Counter, CounterHandle, Progress};
+use pool_examples::progress::{BETWEEN, Bar};
 use pool_examples::table;
-use pool_shm::{BlockMut, Element, SharedArray, ShmError};
+use pool_shm::{BlockMut, Element, SharedArray};
 use serde::{Deserialize, Serialize};
 
 /// Populates a shared matrix by blocks in worker processes.
@@ -81,14 +81,12 @@ fn main() -> ExitCode {
 
 /// What each worker holds.
 struct State {
-    counter: Counter,
     work: Duration,
 }
 
 /// Runs in each worker before its first task; what it returns is the worker's state.
-fn initialize((counter, work): (CounterHandle, Duration)) -> Result<State, ShmError> {
-    let counter = counter.open()?;
-    Ok(State { counter, work })
+fn initialize(work: Duration) -> State {
+    State { work }
 }
 
 /// The task. It owns its block while it runs, so it needs no lock and no `unsafe`.
@@ -96,7 +94,6 @@ fn populate<T: Element + From<f64>>(state: &mut State, mut block: BlockMut<'_, T
     let offset = block.start();
     block.view_mut().fill(T::from(offset as f64));
     pretend_to_compute(state.work);
-    state.counter.add(1);
     Done {
         worker: pool_core::current().map_or(0, |current| current.worker_id()),
         rows: block.range().len(),
@@ -126,14 +123,11 @@ fn program<T: Element + From<f64> + std::fmt::Display>(
     } = args;
     let mut matrix = SharedArray::<T, Ix2>::zeros((*rows, *cols))?;
     let blocks = rows.div_ceil(block.get()).saturating_mul(args.repeat.get());
-    let progress = Progress::start(blocks as u64)?;
+    let bar = Bar::new(blocks as u64);
     let pool = Pool::builder()
         .workers(*workers)
         .start_method((*start_method).into())
-        .try_initializer(
-            initialize,
-            (progress.counter(), Duration::from_millis(args.work as u64)),
-        )
+        .initializer(initialize, Duration::from_millis(args.work as u64))
         .build()?;
     writeln!(
         out,
@@ -146,13 +140,16 @@ fn program<T: Element + From<f64> + std::fmt::Display>(
     let mut shares = vec![Share::default(); *workers];
     for _ in 0..args.repeat.get() {
         // Filling a block again gives the same, so a block whose worker died may simply be filled by another.
-        let job = pool.job(populate::<T>).retries(args.retries as u32);
+        let job = pool
+            .job(populate::<T>)
+            .retries(args.retries as u32)
+            .progress(BETWEEN, bar.call());
         for done in job.map_blocks(matrix.axis_chunks_mut(Axis(0), block.get()))? {
             shares[done.worker].blocks += 1;
             shares[done.worker].rows += done.rows;
         }
     }
-    drop(progress);
+    drop(bar);
 
     writeln!(out, "\n{}\n", matrix.view())?;
     writeln!(out, "{}", report(&pool.workers(), &shares))?;

@@ -13,6 +13,7 @@ use pool_core::Pool;
 use pool_examples::args::{self, StartMethod};
 use pool_examples::failure::{self, Failure};
 use pool_examples::picture::Spectrogram;
+use pool_examples::progress::{BETWEEN, Bar};
 use pool_examples::replace::is_same_file;
 use pool_examples::spectrum::{Peak, highest, initialize, level_block, transform_block};
 use pool_examples::table;
@@ -163,14 +164,21 @@ fn levels(args: &Args, recording: &Recording) -> Result<(SharedArray<f32, Ix2>, 
 
     let shape = (settings.frames(recording.samples.len()), settings.bins());
     let mut spectra = SharedArray::<Complex64, Ix2>::zeros(shape)?;
-    pool.map_blocks(transform_block, spectra.axis_chunks_mut(Axis(0), FRAMES))?;
+    // Each block of frames is transformed, and then its levels are taken.
+    let bar = Bar::new(2 * shape.0.div_ceil(FRAMES) as u64);
+    pool.job(transform_block)
+        .progress(BETWEEN, bar.call())
+        .map_blocks(spectra.axis_chunks_mut(Axis(0), FRAMES))?;
 
     let mut levels = SharedArray::<f32, Ix2>::zeros(shape)?;
     let blocks = (
         spectra.axis_chunks(Axis(0), FRAMES),
         levels.axis_chunks_mut(Axis(0), FRAMES),
     );
-    let peaks = pool.map_blocks(level_block, blocks)?;
+    let peaks = pool
+        .job(level_block)
+        .progress(BETWEEN, bar.call())
+        .map_blocks(blocks)?;
     let peak = highest(peaks.into_iter().flatten())
         .ok_or_else(|| Failure::input("the recording holds no samples"))?;
     Ok((levels, peak))

@@ -7,6 +7,7 @@ use loom::thread;
 use super::{Event, Job, Kernel, check};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::dispatch::claim::{Claimed, Claimer, Left, Lost};
+use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
 use crate::dispatch::park::Bell;
 use crate::dispatch::word::{ClaimWord, Owner};
@@ -15,6 +16,7 @@ use crate::inject::model::mortal;
 /// A pool with one open job, for two workers.
 struct Pool {
     job: Job,
+    cut: Cut,
     number: AtomicU64,
     joined: [AtomicU64; 2],
     /// How often each chunk was run. No atomics: loom sees two at once, and results that are read too early.
@@ -30,6 +32,7 @@ impl Pool {
     fn new(chunks: usize) -> Pool {
         Pool {
             job: Job::new(chunks, 2),
+            cut: Cut::even(chunks as u32, 1),
             number: AtomicU64::new(1),
             joined: [AtomicU64::new(0), AtomicU64::new(0)],
             runs: (0..chunks).map(|_| UnsafeCell::new(0)).collect(),
@@ -54,13 +57,22 @@ impl Pool {
         Arc::new(pool)
     }
 
+    /// With one chunk for each worker, which nobody else takes.
+    fn dealt() -> Arc<Pool> {
+        let mut pool = Pool::new(2);
+        pool.cut = Cut::parts(2, 2);
+        pool.job.table().deal(&[0, 1]);
+        Arc::new(pool)
+    }
+
     /// The worker of `slot` runs what it can of the job. Whether it ran anything.
     fn visit(&self, slot: usize) -> bool {
         let Some(_) = join::join(&self.number, &self.joined[slot]) else {
             return false;
         };
         let mut worked = false;
-        let mut claimer = Claimer::enter(self.job.table(), Owner::new(slot, 1), 2);
+        let owner = Owner::new(slot, 1);
+        let mut claimer = Claimer::enter(self.job.table(), owner, 2, self.cut);
         while let Some(claimed) = claimer.claim() {
             worked = true;
             // SAFETY: the chunk is claimed; loom checks that nobody else is at it.
@@ -165,6 +177,25 @@ fn chunks_are_stolen_from_a_batch_and_none_is_lost() {
 }
 
 #[test]
+fn dealt_chunks_are_run_by_those_they_were_dealt_to() {
+    check(2, || {
+        let pool = Pool::dealt();
+        run_by_two(&pool);
+        for slot in 0..2 {
+            assert_eq!(pool.word(slot), ClaimWord::Done(Owner::new(slot, 1)));
+        }
+    });
+}
+
+#[test]
+fn the_dealt_chunk_of_a_dead_worker_is_run_by_another() {
+    // Before it has claimed its chunk, in it, and behind it.
+    for fuel in 0..6 {
+        check(2, move || die_at(fuel, true, &Pool::dealt()));
+    }
+}
+
+#[test]
 fn the_last_of_two_workers_to_leave_wakes_the_caller() {
     check(2, || {
         let pool = Arc::new(Pool::new(2));
@@ -177,7 +208,7 @@ fn the_last_of_two_workers_to_leave_wakes_the_caller() {
                     first: 0,
                 };
                 let owner = Owner::new(slot, 1);
-                let mut claimer = Claimer::enter(pool.job.table(), owner, 2);
+                let mut claimer = Claimer::enter(pool.job.table(), owner, 2, pool.cut);
                 // SAFETY: nobody else runs this chunk.
                 pool.runs[slot].with_mut(|runs| unsafe { *runs += 1 });
                 claimer.finish(&claim);
