@@ -204,6 +204,22 @@ fn a_static_part_of_a_worker_that_dies_is_run_by_another() {
 }
 
 #[test]
+fn a_static_part_of_a_worker_that_leaves_is_run_by_another() {
+    for method in [StartMethod::ForkServer, StartMethod::Spawn] {
+        let pool = Pool::builder()
+            .workers(3)
+            .start_method(method)
+            .max_tasks_per_worker(7)
+            .build()
+            .unwrap();
+        for _ in 0..20 {
+            let job = pool.job(|i: u32| i).schedule(Schedule::Static);
+            assert_eq!(job.map(0..30).unwrap(), (0..30).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn schedules_that_cannot_be_kept_are_refused() {
     let pool = Pool::new(1).unwrap();
     let job = |schedule| pool.job(|i: u32| i).schedule(schedule);

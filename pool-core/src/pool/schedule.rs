@@ -2,6 +2,7 @@
 
 use super::book::Book;
 use super::core::Core;
+use super::crew::Station;
 use super::job::Span64;
 use super::verbs::refuse;
 use crate::atomic::Ordering;
@@ -131,17 +132,34 @@ impl Core {
         }
     }
 
-    /// The slots whose workers live, as far as the book knows, and say that they are ready. One that dies is buried after the job
-    /// is in the book, and its part offered again.
+    /// The slots of the workers that serve and say that they are ready, by the workers' numbers. One that dies, or says that it
+    /// leaves, is taken note of when the job is in the book, and its part offered to all.
     fn ready_slots(&self, book: &Book) -> Vec<usize> {
-        let places = book.places.iter().enumerate();
         let is_ready = |slot: usize| {
             self.control.slot(slot).status.load(Ordering::Acquire) == status::READY // SYNC: slot-status
         };
-        places
-            .filter(|(slot, place)| place.alive && is_ready(*slot))
-            .map(|(slot, _)| slot)
-            .collect()
+        let places = book.places.iter().enumerate();
+        let mut ready: Vec<(usize, usize)> = places
+            .filter(|(_, place)| place.alive && place.post.station == Station::Serving)
+            .filter(|(slot, _)| is_ready(*slot))
+            .map(|(slot, place)| (place.post.worker, slot))
+            .collect();
+        ready.sort_unstable();
+        ready.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    /// A worker has said that it leaves, and claims nothing any more: what was dealt to it is for whoever comes.
+    pub(super) fn offer_dealt_again(&self, book: &Book) {
+        let jobs = book.jobs.iter().enumerate();
+        let dealt = jobs.filter_map(|(place, job)| Some((place, job.as_ref()?)));
+        let mut any = false;
+        for (place, job) in dealt.filter(|(_, job)| job.cut.is_dealt()) {
+            self.table_of(place, job).offer_again();
+            any = true;
+        }
+        if any {
+            self.control.ring_all();
+        }
     }
 }
 

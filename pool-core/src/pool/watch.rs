@@ -179,9 +179,12 @@ impl Watcher {
             if !place.alive {
                 continue;
             }
-            if word == status::LEAVING {
-                place.post.leaving.get_or_insert_with(Instant::now);
+            let leaves_now = word == status::LEAVING && place.post.leaving.is_none();
+            if leaves_now {
+                place.post.leaving = Some(Instant::now());
+                self.core.offer_dealt_again(book);
             }
+            let place = &mut book.places[slot];
             let worker = place.post.worker;
             match word {
                 _ if place.ready => {}
