@@ -112,11 +112,7 @@ impl<T: Element, D: Dimension> LockedArray<T, D> {
     }
 
     fn over(array: RawArray<T, D>, stripes: usize) -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: stripes as u64,
-            kind: home::kind::<()>(),
-        };
+        let label = Label::new::<()>(MAGIC, stripes);
         let count = home::count(label, Self::MAX_STRIPES, WHAT)?;
         let segment = home::create(label, count * RawMutex::SIZE)?;
         let stripes = RawMutex::init_many(&segment, BODY, count)?;

@@ -38,11 +38,7 @@ impl<T: AtomicElement> AtomicValue<T> {
     /// # Errors
     /// As for [`Segment::create`].
     pub fn new(value: T) -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: 1,
-            kind: home::kind::<T>(),
-        };
+        let label = Label::new::<T>(MAGIC, 1);
         let number = Self::attach(home::create(label, size_of::<T>())?)?;
         number.store(value);
         Ok(number)

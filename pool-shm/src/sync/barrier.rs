@@ -79,11 +79,7 @@ impl Barrier {
     /// # Errors
     /// `is_mismatch` unless there are 1 to [`MAX`](Self::MAX) parties; and as for [`Segment::create`].
     pub fn new(parties: usize) -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: parties as u64,
-            kind: home::kind::<()>(),
-        };
+        let label = Label::new::<()>(MAGIC, parties);
         let count = home::count(label, Self::MAX, WHAT)?;
         let segment = home::create(label, PLACES - BODY + count * RawMutex::SIZE)?;
         RawMutex::init(&segment, GATE)?;

@@ -63,11 +63,7 @@ impl BoundedSemaphore {
     /// # Errors
     /// `is_mismatch` unless there are 1 to [`MAX`](Self::MAX) permits; and as for [`Segment::create`].
     pub fn new(permits: usize) -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: permits as u64,
-            kind: home::kind::<()>(),
-        };
+        let label = Label::new::<()>(MAGIC, permits);
         let count = home::count(label, Self::MAX, WHAT)?;
         let segment = home::create(label, LOCKS - BODY + count * RawMutex::SIZE)?;
         let locks = RawMutex::init_many(&segment, LOCKS, count)?;

@@ -48,11 +48,7 @@ impl Event {
     /// # Errors
     /// As for [`Segment::create`].
     pub fn new() -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: 0,
-            kind: home::kind::<()>(),
-        };
+        let label = Label::new::<()>(MAGIC, 0);
         Self::attach(home::create(label, END - BODY)?)
     }
 

@@ -18,8 +18,19 @@ pub(crate) struct Label {
     pub(crate) magic: [u8; 8],
     /// How many of whatever it consists of.
     pub(crate) count: u64,
-    /// The type of its value, from [`kind`]; 0 for none.
+    /// The type of its value, from [`kind`].
     pub(crate) kind: u64,
+}
+
+impl Label {
+    /// The label of an object whose value is a `T`, `()` for none.
+    pub(crate) fn new<T>(magic: [u8; 8], count: usize) -> Self {
+        Self {
+            magic,
+            count: count as u64,
+            kind: kind::<T>(),
+        }
+    }
 }
 
 /// Makes a segment for an object of `bytes` bytes.

@@ -46,11 +46,7 @@ impl Once {
     /// # Errors
     /// As for [`Segment::create`].
     pub fn new() -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: 0,
-            kind: home::kind::<()>(),
-        };
+        let label = Label::new::<()>(MAGIC, 0);
         let segment = home::create(label, END - BODY)?;
         RawMutex::init(&segment, LOCK)?;
         Self::attach(segment)

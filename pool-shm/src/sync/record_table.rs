@@ -33,7 +33,7 @@ const LOCKS: usize = BODY;
 /// #[repr(C)]
 /// struct Station {
 ///     position: [f64; 2],
-///     name: FixedStr<28>,
+///     name: FixedStr<24>,
 ///     visits: u32,
 /// }
 ///
@@ -71,11 +71,7 @@ impl<T: Pod> RecordTable<T> {
                 "rows are aligned to 64 bytes at most"
             )
         };
-        let label = Label {
-            magic: MAGIC,
-            count: rows as u64,
-            kind: home::kind::<T>(),
-        };
+        let label = Label::new::<T>(MAGIC, rows);
         let end = Self::end(rows).ok_or_else(|| too_large::<T>(rows))?;
         let segment = home::create(label, end - BODY)?;
         RawMutex::init_many(&segment, LOCKS, stripes(rows))?;

@@ -68,11 +68,7 @@ impl<T: Pod> ReentrantMutex<T> {
                 "values are aligned to 64 bytes at most"
             )
         };
-        let label = Label {
-            magic: MAGIC,
-            count: 1,
-            kind: home::kind::<T>(),
-        };
+        let label = Label::new::<T>(MAGIC, 1);
         let segment = home::create(label, VALUE - BODY + size_of::<T>())?;
         segment.cells::<T>(VALUE, 1)?.set(0, value);
         RawMutex::init(&segment, LOCK)?;

@@ -90,11 +90,7 @@ impl<T: Pod> RwLock<T> {
                 "values are aligned to 64 bytes at most"
             )
         };
-        let label = Label {
-            magic: MAGIC,
-            count: READERS as u64,
-            kind: home::kind::<T>(),
-        };
+        let label = Label::new::<T>(MAGIC, READERS);
         let segment = home::create(label, VALUE - BODY + size_of::<T>())?;
         segment.cells::<T>(VALUE, 1)?.set(0, value);
         RawMutex::init(&segment, GATE)?;

@@ -48,11 +48,7 @@ impl Semaphore {
     /// # Errors
     /// As for [`Segment::create`].
     pub fn new(units: u32) -> Result<Self, ShmError> {
-        let label = Label {
-            magic: MAGIC,
-            count: 0,
-            kind: home::kind::<()>(),
-        };
+        let label = Label::new::<()>(MAGIC, 0);
         let segment = home::create(label, END - BODY)?;
         let semaphore = Self::attach(segment)?;
         semaphore.protocol().release(units);
