@@ -67,7 +67,8 @@ impl<S> Pool<S> {
         }
     }
 
-    /// Ends the workers now: those that run a task are killed. Returns when they are gone, at the latest after two seconds.
+    /// Ends the workers now: those that run a task are killed. Returns when they are gone, at the latest after two seconds, or
+    /// as long as an exit hook may take ([`PoolBuilder::exit_timeout`](crate::PoolBuilder::exit_timeout)).
     ///
     /// Calls of other threads end with an error ([`PoolError::is_broken`]), handles resolve: a task that was running has
     /// [`TaskError::WorkerDied`](crate::TaskError), one that was not is cancelled.

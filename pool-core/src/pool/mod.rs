@@ -67,7 +67,7 @@ use crate::task::{BlockTask, Sendable, Task};
 /// * Results are in the order of their arguments, and each result is given exactly once.
 /// * A task that panics, or whose worker dies, fails alone; its worker is replaced, and the other tasks go on.
 /// * Every call ends: with results or an error, whatever process is killed whenever.
-/// * When the pool is dropped its processes end, at the latest after two seconds; when the program ends, however, they end too.
+/// * When the pool is dropped its processes end, at the latest after two seconds (or as long as exit hooks may take); when the program ends, however, they end too.
 ///
 /// ```
 /// use pool_core::Pool;

@@ -209,3 +209,60 @@ fn without_retries_a_death_costs_one_task_at_most() {
     }
     guard.assert_none();
 }
+
+/// Steps at which a worker leaves.
+const LEAVING: [&str; 3] = ["leave.asked", "leave.hook-done", "leave.said"];
+
+#[test]
+fn the_list_of_steps_of_leaving_is_complete() {
+    let source = include_str!("../../src/worker/leave.rs");
+    let found = source.split("inject::point(\"").skip(1);
+    let mut found: Vec<&str> = found.map(|rest| rest.split('"').next().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, LEAVING);
+}
+
+#[test]
+fn a_death_while_leaving_costs_no_task_and_is_reported() {
+    let guard = Leftovers::watch();
+    for point in LEAVING {
+        for method in METHODS {
+            let pool = Pool::builder()
+                .workers(2)
+                .start_method(method)
+                .env("POOL_CORE_INJECT", format!("{point}:1"))
+                .max_tasks_per_worker(2)
+                .exit_hook(|()| 7u32)
+                .build()
+                .unwrap();
+            let exits = pool.exit_results::<u32>().unwrap();
+            // The first lives ask while they run their last task, which is then begun again.
+            let results = pool.job(|i: u32| i).retries(1).map(0..40);
+            assert_eq!(results.unwrap(), (0..40).collect::<Vec<_>>(), "{point}");
+            let handles: Vec<_> = (0..20u32)
+                .map(|i| pool.job(|i: u32| i).retries(1).apply_async(i).unwrap())
+                .collect();
+            for (i, handle) in (0..).zip(handles) {
+                assert_eq!(handle.get().unwrap(), i, "{point}");
+            }
+            pool.join();
+            let exits = exits.take();
+            let killed = exits.iter().filter(|exit| match &exit.result {
+                Ok(7) => false,
+                Err(error) => exit_of(error) == Some(WorkerExit::Signal(9)),
+                other => panic!("{point}: {other:?}"),
+            });
+            let killed = killed.count();
+            assert!(exits.len() > killed + 10, "{point}: {exits:?}");
+            match point {
+                // It had not said that it leaves: that is a death like any other.
+                "leave.asked" => assert_eq!(killed, 0),
+                // Its hook had not begun.
+                "leave.said" => assert!(killed > 0),
+                // Its result was sent before.
+                _ => assert_eq!(killed, 0),
+            }
+        }
+    }
+    guard.assert_none();
+}

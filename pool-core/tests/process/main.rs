@@ -22,4 +22,5 @@ mod placing;
 mod single;
 mod sizes;
 mod storms;
+mod turnover;
 mod verbs;
