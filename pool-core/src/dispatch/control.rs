@@ -299,7 +299,7 @@ impl Control {
     /// Pool: gives the worker in `slot` an order, and wakes it.
     pub(crate) fn order(&self, slot: usize, order: Order) {
         let slot = self.slot(slot);
-        slot.duty.give(order, &slot.wake, &SystemFutex);
+        slot.duty.give(order, self.bell(), &slot.wake, &SystemFutex);
     }
 
     /// Pool: wakes the worker in `slot`, whatever it sleeps for.

@@ -4,7 +4,7 @@
 //! it has done what it may do, sleeps on its own futex word without a mark in the [`Bell`](super::park::Bell): nobody counts on it
 //! to take work.
 
-use super::park::{Futex, rouse};
+use super::park::{Bell, Futex};
 use crate::atomic::{AtomicU32, Ordering, control_layout};
 
 control_layout! {
@@ -54,9 +54,9 @@ impl Duty {
     }
 
     /// Pool: gives another order, and wakes the worker whose futex word is `wake`.
-    pub(crate) fn give(&self, order: Order, wake: &AtomicU32, futex: &impl Futex) {
+    pub(crate) fn give(&self, order: Order, bell: &Bell, wake: &AtomicU32, futex: &impl Futex) {
         self.order.store(order as u32, Ordering::Release); // SYNC: duty-order
-        rouse(wake, futex);
+        bell.tell(wake, futex);
     }
 
     /// Worker: asks to be replaced.

@@ -95,6 +95,14 @@ impl Bell {
             .any(|mask| mask.load(Ordering::Relaxed) != 0)
     }
 
+    /// Pool: there is something for one worker, whose futex word is `wake`, to look at.
+    pub(crate) fn tell(&self, wake: &AtomicU32, futex: &impl Futex) {
+        // Counted as news, or a worker that has looked and is about to sleep would sleep: the word is read only then.
+        self.news.fetch_add(1, Ordering::Release); // SYNC: bell-news
+        fence(Ordering::SeqCst); // as in `ring`
+        rouse(wake, futex);
+    }
+
     /// Pool: whether the worker of `slot` sleeps, or is about to.
     #[cfg(not(loom))]
     pub(crate) fn is_asleep(&self, slot: usize) -> bool {

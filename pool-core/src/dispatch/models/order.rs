@@ -59,7 +59,7 @@ impl Pool {
     }
 
     fn give(&self, slot: usize, order: Order) {
-        self.duty[slot].give(order, &self.wake[slot], &self.kernel);
+        self.duty[slot].give(order, &self.bell, &self.wake[slot], &self.kernel);
     }
 
     /// A worker from the moment that it is ready until it leaves. Whoever has run the task lets the other leave.
