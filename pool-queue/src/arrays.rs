@@ -23,6 +23,11 @@ pub(crate) fn table(handles: &[SegmentHandle]) -> Vec<u8> {
         .collect()
 }
 
+/// Bytes of a table of so many handles.
+pub(crate) fn table_len(handles: usize) -> usize {
+    WORD + handles * ENTRY * WORD
+}
+
 /// What the table of a message leads to.
 #[derive(Debug)]
 pub(crate) struct Opened {

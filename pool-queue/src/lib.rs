@@ -14,6 +14,11 @@
 #[cfg(not(loom))]
 mod arrays;
 mod atomic;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
+#[cfg(not(loom))]
+pub mod pipe;
 mod queue;
 #[cfg(not(loom))]
 mod select;
@@ -23,6 +28,8 @@ mod sys;
 #[cfg(not(loom))]
 mod wait;
 
+#[cfg(not(loom))]
+pub use pipe::pipe;
 #[cfg(not(loom))]
 pub use queue::{
     Damage, DecodeError, GetError, GetManyError, Iter, Message, PutError, PutManyError, Queue,

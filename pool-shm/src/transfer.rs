@@ -219,8 +219,8 @@ pub fn take_failure() -> Option<String> {
     FAILURE.take()
 }
 
-/// Keeps the cause of a failure for [`take_failure`].
-pub(crate) fn note_failure(text: &str) {
+/// Keeps the cause of a failure for [`take_failure`]: for whoever deserialises what names something of another process.
+pub fn note_failure(text: &str) {
     FAILURE.set(Some(text.to_owned()));
 }
 

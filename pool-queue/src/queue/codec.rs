@@ -59,6 +59,43 @@ pub(crate) fn encode<'a, T: Serialize + 'static>(
     })
 }
 
+impl Encoded<'_> {
+    /// The bytes without the table.
+    pub(crate) fn body(&self) -> &[u8] {
+        let table = if self.table {
+            arrays::table_len(self.exports.handles().len())
+        } else {
+            0
+        };
+        &self.bytes[table..]
+    }
+}
+
+/// Decodes the bytes of a message that has no table.
+pub(crate) fn from_bytes<T: DeserializeOwned + 'static>(bytes: &[u8]) -> Result<T, DecodeError> {
+    match take_plain(&Bytes(bytes)) {
+        Some(taken) => taken.decode(&[]),
+        None => decode(bytes),
+    }
+}
+
+/// A message in private memory.
+struct Bytes<'a>(&'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn has_table(&self) -> bool {
+        false
+    }
+
+    fn copy_to(&self, to: &mut [u8]) {
+        to.copy_from_slice(self.0);
+    }
+}
+
 /// What a message is copied out of, while a lock is held.
 pub(crate) trait Source {
     /// Bytes of the message.

@@ -23,7 +23,7 @@ pub(crate) use batch::{Batch, check_length};
 #[cfg(not(loom))]
 pub use builder::QueueBuilder;
 #[cfg(not(loom))]
-pub(crate) use codec::{Source, Taken, encode, fixed_size, take};
+pub(crate) use codec::{Source, Taken, encode, fixed_size, from_bytes, take};
 pub use damage::Damage;
 #[cfg(not(loom))]
 pub use errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, QueueError};
