@@ -86,6 +86,8 @@ enum Role {
     },
     /// Gets until the queue is closed and writes down what it got, after it reported it done.
     Consumer { queue: Any, seen: Segment },
+    /// Puts some and ends in good order.
+    Leaver { queues: Vec<Any> },
     /// Gets one item, says so, and waits to be killed.
     Holder {
         queue: JoinableQueue<Item>,
@@ -115,6 +117,11 @@ fn child() {
                 assert_eq!((me, i, bytes), item(me, i));
                 let place = seen.get::<AtomicU8>(i as usize).unwrap();
                 place.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        Some(Role::Leaver { queues }) => {
+            for queue in queues {
+                (0..20).for_each(|i| assert!(queue.put((7, i, Vec::new()))));
             }
         }
         Some(Role::Holder { queue, has }) => {
@@ -323,6 +330,22 @@ fn a_storm_of_kills_for_each_kind() {
     }
     killed_producers(|| Any::Joinable(joinable()));
     killed_consumers(|| Any::Joinable(joinable()), true);
+}
+
+#[test]
+fn exit_with_unread_items_neither_hangs_nor_loses_them() {
+    let _guard = Leftovers::watch();
+    let queues = vec![fifo(), lifo(), priority(), Any::Joinable(joinable())];
+    let mut child = start(&Role::Leaver {
+        queues: queues.clone(),
+    });
+    assert!(child.0.wait().unwrap().success());
+    for queue in &queues {
+        assert_eq!(queue.len(), 20);
+        let mut numbers: Vec<u64> = (0..20).map(|_| queue.get(FOR_EVER).unwrap().1).collect();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..20));
+    }
 }
 
 #[test]
