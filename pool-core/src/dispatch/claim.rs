@@ -141,6 +141,18 @@ impl<'a> ClaimTable<'a> {
         self.words.cursor.store(dealt, Ordering::Relaxed);
     }
 
+    /// Whether `completed` chunks are all there are and none is free or claimed: so it is with a complete job, unless its words were
+    /// overwritten. A count is seen once: it may be lower for a moment while the account of a dead worker is settled.
+    #[cfg(not(loom))]
+    pub(crate) fn is_settled(&self, completed: u32) -> bool {
+        let all_are_counted = completed == self.chunks();
+        all_are_counted
+            && self.states.iter().all(|state| {
+                let word = ClaimWord::from_bits(state.load(Ordering::Relaxed));
+                matches!(word, ClaimWord::Done(_) | ClaimWord::Void)
+            })
+    }
+
     /// Announces that the pool is going to sleep. The caller looks at [`ClaimTable::is_complete`] once more before it does.
     pub(crate) fn announce_sleep(&self) {
         // SYNC: job-exit (the read-modify-writes of one word are totally ordered: either this one sees the leaver's counts,
@@ -348,7 +360,7 @@ impl<'a> Claimer<'a> {
         self.table.states[claimed.chunk as usize]
             .store(ClaimWord::Done(self.owner).bits(), Ordering::Release);
         inject::point("claim.done");
-        self.done += 1;
+        self.done = self.done.wrapping_add(1); // began at what stands in shared memory, which may have been overwritten
     }
 
     /// Leaves the job, between two chunks. What is left of the batch stays there for whoever comes.
@@ -442,5 +454,38 @@ impl<'a> Claimer<'a> {
         };
         let hi = hi.min(self.table.chunks());
         (lo < hi).then_some((line, batch, lo, hi))
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_were_overwritten_do_not_end_a_worker() {
+        let states = [const { AtomicU32::new(0) }; 2];
+        let lines = [CachePadded::new(Line {
+            progress: AtomicU64::new(u64::MAX),
+            batch: AtomicU64::new(u64::MAX),
+        })];
+        let words = JobWords {
+            cursor: CachePadded::new(AtomicU32::new(0)),
+            exits: CachePadded::new(AtomicU32::new(0)),
+            credit: AtomicU32::new(u32::MAX),
+            repeated: [const { AtomicU64::new(0) }; REPEATED],
+        };
+        let used = AtomicU32::new(1);
+        let table = ClaimTable {
+            states: &states,
+            lines: &lines,
+            used: &used,
+            words: &words,
+        };
+        let mut claimer = Claimer::enter(table, Owner::new(0, 1), 1, Cut::even(2, 1));
+        while let Some(claimed) = claimer.claim() {
+            claimer.finish(&claimed);
+        }
+        let _ = claimer.leave();
+        assert!(table.is_settled(2) && !table.is_settled(3));
     }
 }

@@ -216,10 +216,13 @@ impl Control {
 
     /// Opens the segment in a worker.
     pub(crate) fn open(segment: Segment, layout: Layout) -> Result<Control, String> {
-        if layout.slots == 0
-            || layout.slots > super::word::MAX_SLOTS
-            || layout.total() != segment.len()
-        {
+        if !(1..=super::word::MAX_SLOTS).contains(&layout.slots) {
+            return Err(format!(
+                "no control segment is made for {} workers",
+                layout.slots
+            ));
+        }
+        if layout.total() != segment.len() {
             return Err(format!(
                 "the control segment has {} bytes, {layout:?} needs {}",
                 segment.len(),
@@ -436,5 +439,18 @@ impl RingBytes for Ring<'_> {
 
     fn read(&self, offset: u64, bytes: &mut [u8]) {
         self.0.read_into(offset as usize, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_that_does_not_fit_its_segment_is_refused() {
+        for slots in [0, 1, 2, 1 << 20, usize::MAX, 0x24ca_7777_7777_7777] {
+            let segment = Segment::create(4096).unwrap();
+            assert!(Control::open(segment, Layout { slots }).is_err(), "{slots}");
+        }
     }
 }

@@ -115,17 +115,12 @@ impl Core {
         })
     }
 
-    /// The thread that runs the tasks, if no process and no thread of its own does.
-    fn is_home(&self, home: ThreadId) -> bool {
-        std::thread::current().id() == home
-    }
-
     /// Whether this thread may begin a call.
     pub(super) fn admit_thread(&self) -> Result<(), PoolError> {
         let Some(home) = self.home else {
             return Ok(());
         };
-        let is_free = self.is_home(home)
+        let is_free = is_here(home)
             && HOSTED.with_borrow(|hosted| {
                 hosted
                     .iter()
@@ -140,7 +135,7 @@ impl Core {
 
     /// Runs whatever there is to do, if this thread is the worker. Whether anything was run.
     pub(super) fn run_here(&self) -> bool {
-        if !self.home.is_some_and(|home| self.is_home(home)) {
+        if !self.home.is_some_and(is_here) {
             return false;
         }
         let Some(mut guest) = self.take_guest() else {
@@ -172,6 +167,10 @@ impl Core {
             }
         });
     }
+}
+
+fn is_here(thread: ThreadId) -> bool {
+    std::thread::current().id() == thread
 }
 
 /// Drops the worker of a pool that is gone, with the state that its initializer made, if it belongs to this thread. Otherwise its thread

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use pool_shm::transfer;
 
+use super::audit::Audit;
 use super::core::Core;
 use super::follow::Follow;
 use super::job::Each;
@@ -303,6 +304,7 @@ impl Core {
     /// Waits until one of these tasks is done; its position.
     fn await_first(&self, ids: &[u64]) -> Result<usize, PoolError> {
         let mut slept = false;
+        let mut audit = Audit::new();
         loop {
             let event = self.control.event();
             let mut book = self.book();
@@ -333,7 +335,7 @@ impl Core {
             let table = self.control.tasks();
             let is_done = |entry: &usize| matches!(table.word(*entry), ClaimWord::Done(_));
             self.wait(
-                None,
+                Audit::limit(None),
                 || self.control.event() != event || entries.iter().any(is_done),
                 || {
                     for entry in &entries {
@@ -341,6 +343,9 @@ impl Core {
                     }
                 },
             );
+            self.audit(&mut audit, self.nearness_of(ids), || {
+                self.offer_tasks_again()
+            });
         }
     }
 }

@@ -7,13 +7,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::audit::Audit;
 use super::book::{Book, Gathered, JobBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::deadline::nanos;
 use super::schedule::wave_items;
 use super::verbs::Options;
-use crate::atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::dispatch::arena::{Exhausted, Span};
 use crate::dispatch::claim::{ClaimTable, Line};
 use crate::dispatch::control::{IN_STREAM, JOBS};
@@ -161,7 +162,16 @@ struct Open {
     states: usize,
     chunks: usize,
     results: usize,
+    /// Index of item 0 in the call.
+    first: u64,
+    cut: Cut,
+    plan: usize,
 }
+
+/// Words of a description and their values.
+type Described<'a, const N: usize> = [(&'a AtomicU64, u64); N];
+/// The same for narrow words.
+type Narrow<'a, const N: usize> = [(&'a AtomicU32, u32); N];
 
 /// The memory of a job, and where lines, states, results and plan are in it.
 type JobMemory = (Vec<Span>, [usize; 4]);
@@ -200,6 +210,9 @@ impl Core {
                 if gather.has_enough() { break } else { continue }
             };
             self.await_job(&job, G::FAILS_FAST)?;
+            if !self.is_described(call, &job) {
+                return Err(self.await_damage());
+            }
             open.open.pop_front();
             self.close_job(call, &job, gather);
             if gather.has_enough() {
@@ -275,6 +288,9 @@ impl Core {
             states,
             chunks: chunks as usize,
             results,
+            first,
+            cut,
+            plan,
         };
         self.clear(&open);
         if cut.is_dealt() {
@@ -283,7 +299,7 @@ impl Core {
         if !call.plan.is_empty() {
             self.control.write_arena(plan, call.plan);
         }
-        self.describe(call, &open, first, cut, plan);
+        self.describe(call, &open);
         book.jobs[place] = Some(book_of(call, &open, first, cut, memory));
         self.announce(&book, &open);
         let tell = book.limits.add(call.options.deadline);
@@ -398,30 +414,51 @@ impl Core {
             .for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
-    fn describe(&self, call: &Span64<'_>, open: &Open, first: u64, cut: Cut, plan: usize) {
+    fn describe(&self, call: &Span64<'_>, open: &Open) {
+        let (large, small) = self.description(call, open);
+        for (word, value) in large {
+            word.store(value, Ordering::Relaxed);
+        }
+        for (word, value) in small {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the description still is what the workers were to read: one that was overwritten may have given other results.
+    fn is_described(&self, call: &Span64<'_>, open: &Open) -> bool {
+        let (large, small) = self.description(call, open);
+        large
+            .iter()
+            .all(|(word, value)| word.load(Ordering::Relaxed) == *value)
+            && small
+                .iter()
+                .all(|(word, value)| word.load(Ordering::Relaxed) == *value)
+    }
+
+    /// The words that describe a job, with their values.
+    fn description(&self, call: &Span64<'_>, open: &Open) -> (Described<'_, 10>, Narrow<'_, 4>) {
         let job = &self.control.header().jobs[open.place];
-        for (word, value) in [
+        let large = [
             (&job.descriptor, call.descriptor),
             (&job.items, open.items.into()),
-            (&job.first_index, first),
-            (&job.base, call.base.wrapping_add(first)),
-            (&job.plan_offset, plan as u64),
+            (&job.first_index, open.first),
+            (&job.base, call.base.wrapping_add(open.first)),
+            (&job.plan_offset, open.plan as u64),
             (&job.plan_len, call.plan.len() as u64),
             (&job.lines_offset, open.lines as u64),
             (&job.states_offset, open.states as u64),
             (&job.results_offset, open.results as u64),
             (&job.limit, nanos(call.options.deadline)),
-        ] {
-            word.store(value, Ordering::Relaxed);
-        }
-        for (word, value) in job.cut.iter().zip(<[u32; 2]>::from(cut.words())) {
-            word.store(value, Ordering::Relaxed);
-        }
-        job.chunks.store(open.chunks as u32, Ordering::Relaxed);
-        job.result_size.store(
-            call.in_place.map_or(IN_STREAM, |size| size as u32),
-            Ordering::Relaxed,
-        );
+        ];
+        let size = call.in_place.map_or(IN_STREAM, |size| size as u32);
+        let [cut, more] = <[u32; 2]>::from(open.cut.words());
+        let small = [
+            (&job.cut[0], cut),
+            (&job.cut[1], more),
+            (&job.chunks, open.chunks as u32),
+            (&job.result_size, size),
+        ];
+        (large, small)
     }
 
     /// Waits until a place for a job is free: all are used by other threads' calls, or held by a stopped worker.
@@ -433,16 +470,23 @@ impl Core {
     /// Waits until the job is complete.
     fn await_job(&self, open: &Open, fails_fast: bool) -> Result<(), PoolError> {
         let table = self.table(open);
+        let mut audit = Audit::new();
         loop {
             // Both are read before looking, so what happens meanwhile is seen as a change.
             let (event, exits) = (self.control.event(), table.exits());
-            if table.is_complete() {
-                return Ok(());
+            let completed = table.completed();
+            if completed as usize >= open.chunks {
+                // Counts that were overwritten must not be taken for results, nor for the end of who writes them.
+                return if table.is_settled(completed) {
+                    Ok(())
+                } else {
+                    Err(self.await_damage())
+                };
             }
             self.attend(open, fails_fast)?;
             let slept = Cell::new(false);
             self.wait(
-                None,
+                Audit::limit(None),
                 || self.control.event() != event || (table.exits() != exits && table.is_complete()),
                 || {
                     table.announce_sleep();
@@ -452,6 +496,7 @@ impl Core {
             if slept.get() {
                 table.announce_awake();
             }
+            self.audit(&mut audit, table.completed().into(), || table.offer_again());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The pool: what users hold, and what stands behind it in their process.
 
+mod audit;
 mod body;
 mod book;
 mod builder;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use pool_shm::transfer::{self, Exports};
 
+use super::audit::Audit;
 use super::book::{Arguments, Book, Gathered, Outcome, TaskBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
@@ -444,6 +445,7 @@ impl Core {
         end: Option<Instant>,
     ) -> Result<bool, PoolError> {
         let mut slept = false;
+        let mut audit = Audit::new();
         loop {
             let event = self.control.event();
             let mut book = self.book();
@@ -484,7 +486,7 @@ impl Core {
             let is_done =
                 || entry.is_some_and(|entry| matches!(table.word(entry), ClaimWord::Done(_)));
             self.wait(
-                left,
+                Audit::limit(left),
                 || is_done() || self.control.event() != event,
                 || {
                     if let Some(entry) = entry {
@@ -492,6 +494,9 @@ impl Core {
                     }
                 },
             );
+            self.audit(&mut audit, self.nearness_of(&[id]), || {
+                self.offer_tasks_again()
+            });
         }
     }
 

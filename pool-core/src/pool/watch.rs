@@ -104,7 +104,9 @@ impl Watcher {
         }
         self.read();
         self.kill_condemned();
-        if self.core.control.header().distress.load(Ordering::Acquire) != 0 {
+        // Nobody but `shut_down` tells all workers to leave: they would, and so would those that replace them.
+        let told_to_leave = self.core.control.orders().leave.load(Ordering::Relaxed) != 0;
+        if told_to_leave || self.core.control.header().distress.load(Ordering::Acquire) != 0 {
             self.fail(Failure::Overwritten);
         }
         self.sound_alarms();

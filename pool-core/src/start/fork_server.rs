@@ -76,7 +76,7 @@ impl ForkServer {
         control: &Control,
         ties: &Ties,
     ) -> io::Result<ForkServer> {
-        let (rendezvous, name) = IpcOneShotServer::<Hello>::new()?;
+        let (rendezvous, name) = meeting_place()?;
         let token = RandomState::new().build_hasher().finish();
         let role = Role::ForkServer {
             rendezvous: name,
@@ -110,7 +110,7 @@ impl ForkServer {
         env: &[(String, String)],
         life: BorrowedFd<'_>,
     ) -> io::Result<ForkServer> {
-        let (rendezvous, name) = IpcOneShotServer::<Hello>::new()?;
+        let (rendezvous, name) = meeting_place()?;
         let token = RandomState::new().build_hasher().finish();
         let (ours, theirs) = sys::socketpair()?;
         let program = std::process::id();
@@ -198,6 +198,21 @@ impl ForkServer {
         let _ = self.child.as_mut().map(Child::try_wait);
         exit
     }
+}
+
+/// Where the server connects to: a socket in the folder for temporary files, which is gone once it has.
+fn meeting_place() -> io::Result<(IpcOneShotServer<Hello>, String)> {
+    let folder = std::env::temp_dir();
+    let refused = |why: String| {
+        let folder = folder.display();
+        io::Error::other(format!(
+            "no socket can be made in {folder} ({why}): TMPDIR has to name a folder that can be written"
+        ))
+    };
+    std::fs::read_dir(&folder).map_err(|error| refused(error.to_string()))?;
+    // Where the folder cannot be written `ipc-channel` panics, and who waits for the pool would wait for ever.
+    let made = std::panic::catch_unwind(IpcOneShotServer::new);
+    made.map_err(|_| refused("it cannot be written".to_owned()))?
 }
 
 /// Waits until the server has connected, which it says by one byte on `socket`, and takes its channels.

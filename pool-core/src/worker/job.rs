@@ -224,14 +224,11 @@ pub(crate) fn fuzz(control: &Control, mut word: impl FnMut() -> u64) {
     ] {
         field.store(word(), Ordering::Relaxed);
     }
-    for field in [&job.chunk_len, &job.chunks, &job.result_size] {
+    for field in [&job.cut[0], &job.cut[1], &job.chunks, &job.result_size] {
         field.store(word() as u32, Ordering::Relaxed);
     }
     if let Some(view) = JobView::read(control, job, 1) {
-        assert_eq!(
-            view.items.div_ceil(view.chunk_len.into()),
-            view.table.states.len() as u64
-        );
+        assert_eq!(view.cut.chunks() as usize, view.table.states.len());
     }
     // The claims of a job that is described well, with words that are not.
     let (arena, _) = control.arena();
@@ -241,6 +238,7 @@ pub(crate) fn fuzz(control: &Control, mut word: impl FnMut() -> u64) {
         lines: segment
             .slice(arena + 4096, control.slots().len())
             .expect("in the arena"),
+        used: &control.orders().slots,
         words: &job.words,
     };
     table
@@ -254,7 +252,7 @@ pub(crate) fn fuzz(control: &Control, mut word: impl FnMut() -> u64) {
     job.words.cursor.store(word() as u32, Ordering::Relaxed);
     job.words.credit.store(word() as u32, Ordering::Relaxed);
     let owner = Owner::new(1, 1);
-    let mut claimer = Claimer::enter(table, owner, 2);
+    let mut claimer = Claimer::enter(table, owner, 2, Cut::even(9, 1));
     let mut claims = 0;
     while let Some(claimed) = claimer.claim() {
         claims += 1;

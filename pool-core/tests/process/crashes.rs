@@ -3,6 +3,7 @@
 //! The table in `tests/README.md` is made of the same [`expected`] that the tests assert.
 
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{Axis, Ix1};
@@ -10,7 +11,7 @@ use pool_core::{Pool, StartMethod, TaskError, WorkerExit};
 use pool_shm::{BlockMut, SharedArray};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::common::{Board, Leftovers, METHODS};
+use crate::common::{Board, Leftovers, METHODS, alone, kill_stopped};
 
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,7 @@ enum Way {
     Abort,
     Fault,
     Kill,
+    Stop,
     StackOverflow,
     Allocation,
     CloseAll,
@@ -38,7 +40,7 @@ enum Step {
     EncodeInParent,
 }
 
-const WAYS: [(Way, &str); 11] = [
+const WAYS: [(Way, &str); 12] = [
     (Way::Panic, "panic"),
     (Way::PanicAny, "panic with a number"),
     (Way::Fail, "`Serialize`/`Deserialize` gives an error"),
@@ -47,6 +49,7 @@ const WAYS: [(Way, &str); 11] = [
     (Way::Abort, "`abort()`"),
     (Way::Fault, "write to address 8"),
     (Way::Kill, "SIGKILL"),
+    (Way::Stop, "SIGSTOP, and later SIGKILL"),
     (Way::StackOverflow, "stack overflow"),
     (Way::Allocation, "allocation of 2^63 - 1 bytes"),
     (Way::CloseAll, "all descriptors closed"),
@@ -78,20 +81,19 @@ fn expected(way: Way, step: Step) -> Option<Outcome> {
         (Way::Exit3, _) => Outcome::Died(WorkerExit::Code(3)),
         (Way::Abort | Way::Allocation, _) => Outcome::Died(WorkerExit::Signal(6)),
         (Way::Fault | Way::StackOverflow, _) => Outcome::Died(WorkerExit::Signal(11)),
-        (Way::Kill, _) => Outcome::Died(WorkerExit::Signal(9)),
+        (Way::Kill | Way::Stop, _) => Outcome::Died(WorkerExit::Signal(9)),
         (Way::CloseAll, _) => Outcome::Result,
     })
 }
 
 impl Outcome {
-    fn check(self, result: Result<u32, TaskError>, value: u32) {
+    /// `is_located`: a panic of a process tells where it was, one of a thread of the program does not.
+    fn check(self, result: Result<u32, TaskError>, value: u32, is_located: bool) {
         match (self, result) {
             (Outcome::Panicked(message), Err(TaskError::Panicked(panic))) => {
                 assert_eq!(panic.message, message);
-                assert!(
-                    panic.location.as_ref().unwrap().contains("crashes.rs:"),
-                    "{panic:?}"
-                );
+                let here = |location: &String| location.contains("crashes.rs:");
+                assert_eq!(panic.location.as_ref().is_some_and(here), is_located);
             }
             (Outcome::DecodeArgument, Err(TaskError::DecodeArgument { .. })) => {}
             (Outcome::EncodeResult, Err(TaskError::EncodeResult { .. })) => {}
@@ -147,6 +149,8 @@ fn act(way: Way) {
             unsafe { std::ptr::without_provenance_mut::<u64>(8).write_volatile(1) }
         }
         Way::Kill => kill_process(getpid(), Signal::KILL).unwrap(),
+        // Somebody kills it then.
+        Way::Stop => kill_process(getpid(), Signal::STOP).unwrap(),
         Way::StackOverflow => {
             recurse(0);
         }
@@ -187,7 +191,7 @@ impl Poison {
 
     /// Does it, if it is to be done at this step and this is a worker; whether serde shall fail.
     fn act(&self, step: Step) -> bool {
-        let is_parent = self.parent == std::process::id();
+        let is_parent = self.parent == std::process::id() && pool_core::current().is_none();
         match self.fails {
             Some((way, Step::EncodeInParent)) => {
                 is_parent && step == Step::Encode && way == Way::Fail
@@ -367,19 +371,50 @@ fn over_blocks_plain(
     results.unwrap()
 }
 
+/// The ways to fail that workers survive, or that they alone do not.
+fn ways(method: StartMethod) -> impl Iterator<Item = Way> {
+    let is_thread = matches!(method, StartMethod::Thread | StartMethod::InProcess);
+    let harmless = move |way: &Way| matches!(way, Way::Panic | Way::PanicAny | Way::Fail);
+    let ways = WAYS.into_iter().map(|(way, _)| way);
+    ways.filter(move |way| !is_thread || harmless(way))
+}
+
+/// Runs `body`; while it does, whatever it started and is stopped is killed.
+fn killing_the_stopped<R>(way: Way, body: impl FnOnce() -> R) -> R {
+    let done = AtomicBool::new(way != Way::Stop);
+    std::thread::scope(|scope| {
+        let killer = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                kill_stopped();
+                std::thread::yield_now();
+            }
+        });
+        let result = catch_unwind(AssertUnwindSafe(body));
+        done.store(true, Ordering::Relaxed);
+        killer.join().unwrap();
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    })
+}
+
 /// One row of the matrix under one verb.
-fn check(pool: &Pool<Plan>, plan: &Plan, (name, verb, steps): (&str, Verb, &[Step])) {
-    for (way, _) in WAYS {
+fn check(
+    pool: &Pool<Plan>,
+    plan: &Plan,
+    method: StartMethod,
+    (name, verb, steps): (&str, Verb, &[Step]),
+) {
+    let is_located = !matches!(method, StartMethod::Thread | StartMethod::InProcess);
+    for way in ways(method) {
         for step in steps {
             let Some(outcome) = expected(way, *step) else {
                 continue;
             };
             plan.set(way, *step);
-            let results = verb(pool, plan, way, *step);
+            let results = killing_the_stopped(way, || verb(pool, plan, way, *step));
             assert_eq!(results.len(), ITEMS as usize);
             for (i, result) in (0..ITEMS).zip(results) {
                 if i == BAD {
-                    outcome.check(result, i);
+                    outcome.check(result, i, is_located);
                 } else {
                     assert_eq!(result, Ok(i), "{name}, {way:?} at {step:?}");
                 }
@@ -398,6 +433,16 @@ fn matrix(method: StartMethod, busy: bool) {
     guard.assert_none();
 }
 
+/// The same for copies of a process that has one thread.
+fn matrix_of_copies(busy: impl Fn() -> bool + Copy + 'static) {
+    let guard = Leftovers::watch();
+    alone(move |()| {
+        let copies = |verb| under(StartMethod::Fork, busy(), verb);
+        VERBS.into_iter().for_each(copies);
+    });
+    guard.assert_none();
+}
+
 fn under(method: StartMethod, busy: bool, verb: (&str, Verb, &[Step])) {
     let plan = Plan {
         board: Board::new(),
@@ -412,7 +457,7 @@ fn under(method: StartMethod, busy: bool, verb: (&str, Verb, &[Step])) {
         .unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let (pool, plan, done) = (&pool, &plan, &done);
+        let (pool, done) = (&pool, &done);
         let traffic = scope.spawn(move || {
             while busy && !done.load(Ordering::Relaxed) {
                 let results = pool.map(
@@ -427,10 +472,11 @@ fn under(method: StartMethod, busy: bool, verb: (&str, Verb, &[Step])) {
                 );
             }
         });
-        let matrix = scope.spawn(move || check(pool, plan, verb)).join();
+        // In this thread, which built the pool.
+        let matrix = catch_unwind(AssertUnwindSafe(|| check(pool, &plan, method, verb)));
         done.store(true, Ordering::Relaxed);
         traffic.join().unwrap();
-        matrix.unwrap();
+        matrix.unwrap_or_else(|payload| resume_unwind(payload));
     });
 }
 
@@ -452,6 +498,27 @@ fn spawn_among_idle_neighbours() {
 #[test]
 fn spawn_among_busy_neighbours() {
     matrix(StartMethod::Spawn, true);
+}
+
+#[test]
+fn copies_among_idle_neighbours() {
+    matrix_of_copies(|| false);
+}
+
+#[test]
+fn copies_among_busy_neighbours() {
+    matrix_of_copies(|| true);
+}
+
+#[test]
+fn threads_among_idle_and_busy_neighbours() {
+    matrix(StartMethod::Thread, false);
+    matrix(StartMethod::Thread, true);
+}
+
+#[test]
+fn the_calling_thread() {
+    matrix(StartMethod::InProcess, false);
 }
 
 #[test]
@@ -505,43 +572,55 @@ fn a_panic_that_was_caught_is_not_taken_for_a_later_one() {
 #[test]
 fn initializers() {
     let guard = Leftovers::watch();
-    for method in METHODS {
-        for (way, _) in WAYS {
-            for step in [Step::Decode, Step::Run] {
-                let Some(outcome) = expected(way, step) else {
-                    continue;
-                };
-                let built = Pool::builder()
-                    .workers(2)
-                    .start_method(method)
-                    .env("RUST_BACKTRACE", "0")
-                    .initializer(run, Poison::new(Some((way, step)), 5))
-                    .build();
-                match (outcome, built) {
-                    (Outcome::Result, Ok(pool)) => {
-                        assert_eq!(
-                            pool.map(|poison: &mut Poison, i: u32| poison.value + i, 0..3)
-                                .unwrap(),
-                            [5, 6, 7]
-                        );
-                    }
-                    (Outcome::Died(exit), Err(error)) => {
-                        assert!(error.is_initializer(), "{error}");
-                        let (_, TaskError::WorkerDied(death)) = error.task().unwrap() else {
-                            panic!("{error}")
-                        };
-                        assert_eq!((death.exit, death.attempts), (exit, 3));
-                    }
-                    (outcome, Err(error)) => {
-                        assert!(error.is_initializer(), "{error}");
-                        outcome.check(Err(error.task().unwrap().1.clone()), 0);
-                    }
-                    (outcome, Ok(_)) => panic!("no error instead of {outcome:?}"),
+    METHODS.into_iter().for_each(check_initializers);
+    guard.assert_none();
+}
+
+#[test]
+fn initializers_of_copies() {
+    let guard = Leftovers::watch();
+    alone(|()| check_initializers(StartMethod::Fork));
+    guard.assert_none();
+}
+
+fn check_initializers(method: StartMethod) {
+    for (way, _) in WAYS {
+        for step in [Step::Decode, Step::Run] {
+            let Some(outcome) = expected(way, step) else {
+                continue;
+            };
+            let builder = Pool::builder()
+                .workers(2)
+                .start_method(method)
+                .env("RUST_BACKTRACE", "0")
+                .initializer(run, Poison::new(Some((way, step)), 5));
+            if method == StartMethod::Fork && way == Way::Stop {
+                continue; // who kills it would be another thread
+            }
+            let built = killing_the_stopped(way, || builder.build());
+            match (outcome, built) {
+                (Outcome::Result, Ok(pool)) => {
+                    assert_eq!(
+                        pool.map(|poison: &mut Poison, i: u32| poison.value + i, 0..3)
+                            .unwrap(),
+                        [5, 6, 7]
+                    );
                 }
+                (Outcome::Died(exit), Err(error)) => {
+                    assert!(error.is_initializer(), "{error}");
+                    let (_, TaskError::WorkerDied(death)) = error.task().unwrap() else {
+                        panic!("{error}")
+                    };
+                    assert_eq!((death.exit, death.attempts), (exit, 3));
+                }
+                (outcome, Err(error)) => {
+                    assert!(error.is_initializer(), "{error}");
+                    outcome.check(Err(error.task().unwrap().1.clone()), 0, true);
+                }
+                (outcome, Ok(_)) => panic!("no error instead of {outcome:?}"),
             }
         }
     }
-    guard.assert_none();
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod leaving;
 mod locks;
 mod methods;
 mod nested;
+mod overwritten;
 mod parent;
 mod placing;
 mod single;

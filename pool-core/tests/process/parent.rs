@@ -30,9 +30,10 @@ fn program() {
         "busy" => busy(method),
         "handler" => handler(method),
         "deleted" => deleted(method),
-        "descriptors" => limited(Resource::Nofile, 40, method),
-        "processes" => limited(Resource::Nproc, 6, method),
-        "space" => limited(Resource::As, 200 << 20, method),
+        "descriptors" => limited(Some((Resource::Nofile, 64)), method),
+        "processes" => limited(Some((Resource::Nproc, 6)), method),
+        "space" => limited(Some((Resource::As, 200 << 20)), method),
+        "group" => limited(None, method),
         other => panic!("no program {other}"),
     }
 }
@@ -306,15 +307,14 @@ fn a_program_whose_file_was_deleted() {
 }
 
 /// Makes a pool that cannot be made, says why, and that nothing of it is left.
-fn limited(resource: Resource, limit: u64, method: StartMethod) {
-    setrlimit(
-        resource,
-        Rlimit {
+fn limited(limit: Option<(Resource, u64)>, method: StartMethod) {
+    if let Some((resource, limit)) = limit {
+        let limit = Rlimit {
             current: Some(limit),
             maximum: Some(limit),
-        },
-    )
-    .unwrap();
+        };
+        setrlimit(resource, limit).unwrap();
+    }
     let before = open_descriptors();
     for _ in 0..3 {
         let error = Pool::builder()
@@ -378,6 +378,46 @@ fn too_few_processes() {
 #[test]
 fn too_little_address_space() {
     check_limit("space", &["ulimit -v"], |_| ());
+}
+
+/// A control group that holds few processes.
+struct Group(PathBuf);
+
+impl Group {
+    /// Makes one, if this user may.
+    fn make(processes: u32) -> Option<Group> {
+        let name = format!("pool-core-tests-{}", std::process::id());
+        let folders = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(PathBuf::from);
+        let made = |folder: PathBuf| {
+            let group = Group(folder.join(&name));
+            std::fs::create_dir(&group.0).ok()?;
+            let limit = group.0.join("pids.max");
+            // Only the kernel's own file: nothing else is to be made there.
+            let is_there = limit.exists();
+            (is_there && std::fs::write(limit, processes.to_string()).is_ok()).then_some(group)
+        };
+        folders.into_iter().find_map(made)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn too_few_processes_in_a_control_group() {
+    let Some(group) = Group::make(8) else {
+        return; // where a user may not make one, the limit of the test above has to do
+    };
+    let members = group.0.join("cgroup.procs");
+    check_limit("group", &["pids.max"], |command| {
+        let members = members.clone();
+        // SAFETY: between fork and exec the copy only opens and writes a file, by system calls; it allocates nothing but what `fs::write`
+        // needs for the path, and the test has no thread that could hold the allocator's lock across the fork: glibc sees to that.
+        unsafe { command.pre_exec(move || std::fs::write(&members, "0")) };
+    });
 }
 
 mod later {

@@ -8,7 +8,7 @@ use pool_core::{Pool, StartMethod, TaskError, WorkerExit, WorkerState};
 use pool_shm::{BlockMut, SharedArray};
 use rustix::process::Signal;
 
-use crate::common::{Board, LIMIT, Leftovers, METHODS, Process, exit_of, parent_of};
+use crate::common::{Board, Dice, LIMIT, Leftovers, METHODS, Process, exit_of, parent_of};
 
 /// Counter of tasks that were begun.
 const BEGUN: usize = 0;
@@ -27,18 +27,6 @@ fn pool(method: StartMethod, workers: usize, board: &Board) -> Pool<Board> {
         .initializer(|board: Board| board, board.clone())
         .build()
         .unwrap()
-}
-
-/// Numbers that look random, the same in each run (Marsaglia's xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % sides as u64) as usize
-    }
 }
 
 fn hold<S: 'static>(pool: &Pool<S>) -> Vec<Process> {

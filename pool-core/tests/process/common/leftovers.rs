@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::processes::{Process, marked, state_of};
 
+/// The variable that marks descendants of a test.
+const MARK: &str = "POOL_CORE_TESTS_OF";
 static TURN: Mutex<()> = Mutex::new(());
 
 /// What this process and its surroundings held when the guard was made. Only one exists at a time.
@@ -116,13 +118,21 @@ fn surroundings() -> &'static Surroundings {
     static ONCE: OnceLock<Surroundings> = OnceLock::new();
     ONCE.get_or_init(|| {
         let pid = std::process::id();
-        let temporary = std::env::temp_dir().join(format!("pool-core-tests-{pid}"));
+        // A process that a test has started carries that test's mark.
+        let mark = std::env::var(MARK).unwrap_or_else(|_| pid.to_string());
+        let name = format!("pool-core-tests-{mark}");
+        let given = std::env::temp_dir();
+        let temporary = if given.ends_with(&name) {
+            given
+        } else {
+            given.join(name)
+        };
         // SAFETY: called under the lock of the first test; no other thread reads the environment meanwhile.
         unsafe { std::env::set_var("TMPDIR", &temporary) };
         // SAFETY: as above.
-        unsafe { std::env::set_var("POOL_CORE_TESTS_OF", pid.to_string()) };
+        unsafe { std::env::set_var(MARK, &mark) };
         Surroundings {
-            mark: format!("POOL_CORE_TESTS_OF={pid}"),
+            mark: format!("{MARK}={mark}"),
             temporary,
         }
     })

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 mod board;
+mod dice;
 mod leftovers;
 mod processes;
 
@@ -9,8 +10,9 @@ use std::time::Duration;
 use pool_core::{StartMethod, TaskError, WorkerExit};
 
 pub(crate) use board::Board;
+pub(crate) use dice::Dice;
 pub(crate) use leftovers::Leftovers;
-pub(crate) use processes::{Process, is_stopped, parent_of};
+pub(crate) use processes::{Process, is_stopped, kill_stopped, parent_of};
 
 /// Ends a deadlock; nothing that works comes near it.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -82,6 +82,17 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     state_of(pid).is_some_and(|(state, _)| state == 'T')
 }
 
+/// Kills whatever was started by this test and is stopped.
+pub(crate) fn kill_stopped() {
+    for pid in marked(Leftovers::mark()) {
+        if is_stopped(pid)
+            && let Some(process) = Process::of_ours(pid)
+        {
+            process.kill();
+        }
+    }
+}
+
 /// The parent of a process.
 pub(crate) fn parent_of(pid: u32) -> u32 {
     state_of(pid).unwrap().1
