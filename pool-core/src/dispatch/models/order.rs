@@ -89,18 +89,18 @@ impl Pool {
             self.bell.sleep(slot, &self.wake[slot], news, &self.kernel);
         }
     }
+}
 
-    fn start(self: &Arc<Self>, slot: usize) -> thread::JoinHandle<()> {
-        let pool = Arc::clone(self);
-        thread::spawn(move || pool.serve(slot))
-    }
+fn start(pool: &Arc<Pool>, slot: usize) -> thread::JoinHandle<()> {
+    let pool = Arc::clone(pool);
+    thread::spawn(move || pool.serve(slot))
 }
 
 #[test]
 fn a_worker_that_is_told_to_leave_loses_no_task() {
     check(3, || {
         let pool = Pool::new(Order::Serve, Order::Serve);
-        let workers = [pool.start(0), pool.start(1)];
+        let workers = [start(&pool, 0), start(&pool, 1)];
         // The bell may wake the first one, which then finds that it has to leave.
         pool.publish();
         pool.give(0, Order::Leave);
@@ -115,8 +115,8 @@ fn a_worker_that_is_told_to_leave_loses_no_task() {
 fn a_replacement_takes_over_what_the_one_before_left() {
     check(3, || {
         let pool = Pool::new(Order::Serve, Order::StandBy);
-        let first = pool.start(0);
-        let second = pool.start(1);
+        let first = start(&pool, 0);
+        let second = start(&pool, 1);
         pool.publish();
         pool.give(0, Order::Leave);
         first.join().expect("leaves");
@@ -133,7 +133,7 @@ fn a_replacement_takes_over_what_the_one_before_left() {
 fn one_that_stands_by_takes_no_wake_up_from_others() {
     check(3, || {
         let pool = Pool::new(Order::StandBy, Order::Serve);
-        let workers = [pool.start(0), pool.start(1)];
+        let workers = [start(&pool, 0), start(&pool, 1)];
         // It is in the lower slot, which the bell tries first.
         pool.publish();
         for worker in workers {
