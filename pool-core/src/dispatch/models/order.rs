@@ -98,7 +98,7 @@ fn start(pool: &Arc<Pool>, slot: usize) -> thread::JoinHandle<()> {
 
 #[test]
 fn a_worker_that_is_told_to_leave_loses_no_task() {
-    check(3, || {
+    check(2, || {
         let pool = Pool::new(Order::Serve, Order::Serve);
         let workers = [start(&pool, 0), start(&pool, 1)];
         // The bell may wake the first one, which then finds that it has to leave.
@@ -113,7 +113,7 @@ fn a_worker_that_is_told_to_leave_loses_no_task() {
 
 #[test]
 fn a_replacement_takes_over_what_the_one_before_left() {
-    check(3, || {
+    check(2, || {
         let pool = Pool::new(Order::Serve, Order::StandBy);
         let first = start(&pool, 0);
         let second = start(&pool, 1);
@@ -131,7 +131,7 @@ fn a_replacement_takes_over_what_the_one_before_left() {
 
 #[test]
 fn one_that_stands_by_takes_no_wake_up_from_others() {
-    check(3, || {
+    check(2, || {
         let pool = Pool::new(Order::StandBy, Order::Serve);
         let workers = [start(&pool, 0), start(&pool, 1)];
         // It is in the lower slot, which the bell tries first.
