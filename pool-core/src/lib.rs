@@ -45,6 +45,9 @@ mod pool;
 #[cfg(not(loom))]
 mod process;
 #[cfg(not(loom))]
+#[doc(hidden)]
+pub mod remote;
+#[cfg(not(loom))]
 mod start;
 #[cfg(not(loom))]
 mod sys;

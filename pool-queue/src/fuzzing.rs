@@ -93,3 +93,8 @@ fn overwrite<Q: Serialize + DeserializeOwned>(
     }
     postcard::from_bytes(&handle).ok()
 }
+
+/// Any bytes arrive at a manager on a few connections.
+pub fn manager(bytes: &[u8]) {
+    crate::manager::fuzz::clients(bytes);
+}

@@ -37,6 +37,14 @@ pub struct ProcessBuilder {
     name: String,
     env: Vec<(String, String)>,
     daemon: bool,
+    service: Option<Service>,
+}
+
+/// What is different for a process that serves others.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Service {
+    /// It is not tied to the life of its program.
+    pub(super) outlives: bool,
 }
 
 /// What the child and its handle share, as the program's process has it.
@@ -69,6 +77,7 @@ impl ProcessBuilder {
             name: "process".to_owned(),
             env: Vec::new(),
             daemon: true,
+            service: None,
         }
     }
 
@@ -90,6 +99,11 @@ impl ProcessBuilder {
     /// When the program itself ends, or is killed, the process is killed in both cases.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
+        self
+    }
+
+    pub(crate) fn service(mut self, outlives: bool) -> Self {
+        self.service = Some(Service { outlives });
         self
     }
 
@@ -117,7 +131,7 @@ impl ProcessBuilder {
             message: error.to_string(),
         })?;
         let (place, segment) = boot::Place::store(bytes).map_err(PoolErrorKind::Memory)?;
-        let order = Order::new(descriptor, place, self.name.clone(), nest);
+        let order = Order::new(descriptor, place, self.name.clone(), nest, self.service);
         let ends = Ends::make().map_err(refused)?;
         let (pid, pidfd) = self.execute(&order, &ends).map_err(refused)?;
         Ok(self.handle(pid, pidfd, ends, (segment, exports)))

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pool_shm::transfer::{self, Exports};
 use serde::{Deserialize, Serialize};
 
-use super::builder::Ends;
+use super::builder::{Ends, Service};
 use super::outcome::OutcomeFile;
 use crate::codec;
 use crate::error::TaskError;
@@ -21,7 +21,7 @@ use crate::task::Sendable;
 use crate::{start, sys, worker};
 
 /// Changes with every change of [`Order`].
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Exit status after a panic, as every Rust program has it.
 const PANICKED: i32 = 101;
 
@@ -35,10 +35,17 @@ pub(super) struct Order {
     argument: Place,
     name: String,
     nest: Nest,
+    service: Option<Service>,
 }
 
 impl Order {
-    pub(super) fn new(descriptor: u64, argument: Place, name: String, nest: Nest) -> Order {
+    pub(super) fn new(
+        descriptor: u64,
+        argument: Place,
+        name: String,
+        nest: Nest,
+        service: Option<Service>,
+    ) -> Order {
         Order {
             version: VERSION,
             identity: sys::image().identity,
@@ -46,6 +53,7 @@ impl Order {
             argument,
             name,
             nest,
+            service,
         }
     }
 
@@ -114,7 +122,12 @@ pub(crate) fn enter(parent: u32) -> ! {
         Ok((order, descriptor, outcome, lifeline, socket)) => {
             let run = || (descriptor.run)(&order.argument.read());
             let fds = (lifeline.as_fd(), socket.as_fd());
-            serve(&order.name, order.nest, &outcome, fds, run)
+            serve(
+                (&order.name, order.nest, order.service),
+                &outcome,
+                fds,
+                run,
+            )
         }
         Err(error) => {
             boot::refuse(parent, boot::PROCESS_VARIABLE, &error);
@@ -167,13 +180,12 @@ pub(super) fn continue_as<R: Sendable>(
         sys::exit_now(boot::FAILED)
     }
     let fds = (ends.lifeline.as_fd(), ends.theirs.as_fd());
-    serve(name, nest, &ends.outcome, fds, || returned(|| Ok(body())))
+    serve((name, nest, None), &ends.outcome, fds, || returned(|| Ok(body())))
 }
 
 /// Runs the function, says how it went, and ends.
 fn serve(
-    name: &str,
-    nest: Nest,
+    (name, nest, service): (&str, Nest, Option<Service>),
     outcome: &OutcomeFile,
     (lifeline, socket): (BorrowedFd<'_>, BorrowedFd<'_>),
     run: impl FnOnce() -> Returned,
@@ -181,10 +193,13 @@ fn serve(
     worker::keep_panics();
     worker::panics_of_this_thread_travel();
     sys::worker_signals();
-    sys::heed_interrupts();
+    if service.is_none() {
+        sys::heed_interrupts();
+    }
     sys::set_name(name, "");
     nest.enter_process();
-    let _line = boot::tie(lifeline);
+    let tied = !service.is_some_and(|service| service.outlives);
+    let _line = tied.then(|| boot::tie(lifeline));
     let Returned { value, exports } = run();
     boot::flush_output();
     let code = if value.is_ok() { 0 } else { PANICKED };
