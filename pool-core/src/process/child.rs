@@ -122,12 +122,7 @@ pub(crate) fn enter(parent: u32) -> ! {
         Ok((order, descriptor, outcome, lifeline, socket)) => {
             let run = || (descriptor.run)(&order.argument.read());
             let fds = (lifeline.as_fd(), socket.as_fd());
-            serve(
-                (&order.name, order.nest, order.service),
-                &outcome,
-                fds,
-                run,
-            )
+            serve((&order.name, order.nest, order.service), &outcome, fds, run)
         }
         Err(error) => {
             boot::refuse(parent, boot::PROCESS_VARIABLE, &error);
@@ -180,7 +175,9 @@ pub(super) fn continue_as<R: Sendable>(
         sys::exit_now(boot::FAILED)
     }
     let fds = (ends.lifeline.as_fd(), ends.theirs.as_fd());
-    serve((name, nest, None), &ends.outcome, fds, || returned(|| Ok(body())))
+    serve((name, nest, None), &ends.outcome, fds, || {
+        returned(|| Ok(body()))
+    })
 }
 
 /// Runs the function, says how it went, and ends.

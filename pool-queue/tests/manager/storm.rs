@@ -136,9 +136,9 @@ fn kills_at_random_leave_counts_exact_and_memory_as_at_the_start() {
             (0..=kills).contains(&surplus),
             "{surplus} of {got} after {kills} kills"
         );
+        let locked = mutex.lock_timeout(FOR_EVER);
         drop(
-            mutex
-                .lock_timeout(FOR_EVER)
+            locked
                 .or_else(pool_queue::ManagedLockError::recover)
                 .unwrap(),
         );

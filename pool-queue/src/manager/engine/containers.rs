@@ -135,16 +135,6 @@ impl List {
 
     fn change(&mut self, op: ListOp, effects: &mut Effects) -> Outcome {
         Ok(match op {
-            ListOp::Push(value) => {
-                effects.keep(&value);
-                self.values.push(value);
-                Reply::Done
-            }
-            ListOp::Extend(values) => {
-                values.iter().for_each(|value| effects.keep(value));
-                self.values.extend(values);
-                Reply::Done
-            }
             ListOp::Pop(index) => {
                 let last = self.values.len().checked_sub(1);
                 let taken = index
@@ -166,15 +156,6 @@ impl List {
                 effects.release(&old);
                 Reply::Value(Some(old))
             }
-            ListOp::Insert(index, value) => {
-                let len = self.values.len() as u64;
-                if index > len {
-                    return Err(ManagerError::NoElement { index, len });
-                }
-                effects.keep(&value);
-                self.values.insert(place(index), value);
-                Reply::Done
-            }
             ListOp::RemoveValue(value) => match self.position(&value) {
                 Some(index) => {
                     effects.release(&self.values.remove(index));
@@ -193,7 +174,7 @@ impl List {
             }
             ListOp::Replace { version, values } => {
                 // The version counts this change already.
-                if version + 1 != self.version {
+                if version.checked_add(1) != Some(self.version) {
                     self.version -= 1;
                     return Ok(Reply::Bool(false));
                 }
@@ -202,10 +183,32 @@ impl List {
                 old.iter().for_each(|value| effects.release(value));
                 Reply::Bool(true)
             }
-            ListOp::Get(_) | ListOp::Index(_) | ListOp::Count(_) | ListOp::Len | ListOp::All => {
-                Reply::Done // done by `run`
-            }
+            other => return self.add(other, effects),
         })
+    }
+
+    fn add(&mut self, op: ListOp, effects: &mut Effects) -> Outcome {
+        match op {
+            ListOp::Push(value) => {
+                effects.keep(&value);
+                self.values.push(value);
+            }
+            ListOp::Extend(values) => {
+                values.iter().for_each(|value| effects.keep(value));
+                self.values.extend(values);
+            }
+            ListOp::Insert(index, value) => {
+                let len = self.values.len() as u64;
+                if index > len {
+                    return Err(ManagerError::NoElement { index, len });
+                }
+                effects.keep(&value);
+                self.values.insert(place(index), value);
+            }
+            // Done by `run` and `change`.
+            _ => {}
+        }
+        Ok(Reply::Done)
     }
 
     fn position(&self, value: &Blob) -> Option<usize> {

@@ -117,7 +117,8 @@ impl Semaphore {
                     return Some(Err(ManagerError::refused(reason)));
                 }
                 self.available = self.available.checked_sub(permits)?;
-                *self.held.entry(who.session).or_default() += permits;
+                let held = self.held.entry(who.session).or_default();
+                *held = held.saturating_add(permits);
                 Some(Ok(Reply::Done))
             }
             SemaphoreOp::Release { permits } => {

@@ -282,37 +282,18 @@ impl Engine {
         for id in message.blobs().into_iter().flat_map(|blob| &blob.refs) {
             self.object(*id)?;
         }
-        match message {
+        let message = match message {
             Request::Do { object, op, wait } => {
                 return self.operate(who, request, object, op, wait, now);
             }
-            Request::Make {
-                make:
-                    Make::Hosted {
-                        function,
-                        argument,
-                        parallel,
-                    },
-                type_name,
-            } => {
-                let work = Work::Make {
-                    parallel,
-                    type_name,
-                };
-                return self
-                    .start(who, request, function, argument, work)
-                    .map(|()| None);
-            }
-            Request::Call {
-                object,
-                function,
-                argument,
-            } => {
-                let work = Work::Call { object };
-                return self
-                    .start(who, request, function, argument, work)
-                    .map(|()| None);
-            }
+            Request::Call { .. }
+            | Request::Make {
+                make: Make::Hosted { .. },
+                ..
+            } => return self.run(who, request, message).map(|()| None),
+            other => other,
+        };
+        match message {
             Request::Close(id) => {
                 self.close(who.session, id);
                 return Ok(None);
@@ -339,9 +320,37 @@ impl Engine {
                 return Ok(Some(Reply::Numbers(counts.0, counts.1)));
             }
             Request::Shutdown => self.is_ended = true,
-            Request::Hello { .. } => {} // the first message, and only that
+            // Done above; and a greeting is the first message only.
+            Request::Hello { .. } | Request::Do { .. } | Request::Call { .. } => {}
         }
         Ok(Some(Reply::Done))
+    }
+
+    /// Has a function of the user's run.
+    fn run(&mut self, who: Who, request: u64, message: Request) -> Result<(), ManagerError> {
+        match message {
+            Request::Make {
+                make:
+                    Make::Hosted {
+                        function,
+                        argument,
+                        parallel,
+                    },
+                type_name,
+            } => {
+                let work = Work::Make {
+                    parallel,
+                    type_name,
+                };
+                self.start(who, request, function, argument, work)
+            }
+            Request::Call {
+                object,
+                function,
+                argument,
+            } => self.start(who, request, function, argument, Work::Call { object }),
+            _ => Ok(()),
+        }
     }
 
     fn object(&mut self, id: u64) -> Result<&mut Object, ManagerError> {
@@ -679,7 +688,7 @@ impl Engine {
     }
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(fuzzing)]
 impl Engine {
     /// Whether nobody uses it and nothing is left.
     pub(crate) fn is_empty(&self) -> bool {

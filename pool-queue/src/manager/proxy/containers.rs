@@ -28,7 +28,7 @@ use crate::manager::value::{self, Object};
 /// ```
 pub struct DictProxy<K, V> {
     object: Arc<Object>,
-    holds: PhantomData<fn(K, V) -> (K, V)>,
+    holds: PhantomData<fn(K) -> V>,
 }
 
 proxy!(DictProxy<K, V>);
