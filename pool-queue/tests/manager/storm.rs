@@ -1,7 +1,9 @@
 //! Many clients at once, and clients killed at random: everything is counted, nothing is left.
 
 use pool_core::Process;
-use pool_queue::{CounterProxy, DictProxy, ListProxy, Manager, MutexProxy, QueueProxy};
+use pool_queue::{
+    CounterProxy, DictProxy, ListProxy, ManagedLockError, Manager, MutexProxy, QueueProxy,
+};
 
 use crate::common::{FOR_EVER, Leftovers, descriptors, private_kib, until};
 
@@ -72,10 +74,7 @@ type Prey = (
 fn prey((address, mutex, queue, counter, dict): Prey) {
     let manager = Manager::connect(address).unwrap();
     for i in 0.. {
-        let held = mutex
-            .lock()
-            .or_else(pool_queue::ManagedLockError::recover)
-            .unwrap();
+        let held = mutex.lock().or_else(ManagedLockError::recover).unwrap();
         // The counter lies in shared memory: it counts what the manager has acknowledged.
         queue.put(i).unwrap();
         counter.add(1);
@@ -137,11 +136,7 @@ fn kills_at_random_leave_counts_exact_and_memory_as_at_the_start() {
             "{surplus} of {got} after {kills} kills"
         );
         let locked = mutex.lock_timeout(FOR_EVER);
-        drop(
-            locked
-                .or_else(pool_queue::ManagedLockError::recover)
-                .unwrap(),
-        );
+        assert!(locked.or_else(ManagedLockError::recover).is_ok());
         dict.clear().unwrap();
         until(4, || manager.objects().unwrap());
         let now = (descriptors(pid), private_kib(pid));

@@ -29,6 +29,7 @@ fn join(engine: &mut Engine, connection: u64, now: Instant) {
 /// What the connection is answered at once.
 fn ask(engine: &mut Engine, connection: u64, request: &Request, now: Instant) -> Option<Reply> {
     let body = postcard::to_stdvec(request).unwrap();
+    engine.take_outputs(); // answers to what waited before
     engine.frame(connection, 7, 1, &body, now);
     answer(engine, connection)
 }
