@@ -9,11 +9,11 @@ mod linux_socket;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{is_alive, start_time};
 #[cfg(target_os = "linux")]
+pub(crate) use linux_manager::*;
+#[cfg(target_os = "linux")]
 pub(crate) use linux_socket::{
     MOST_DESCRIPTORS, fetch, receive, send, shut, socket_identity, socket_pair, wait_ready,
 };
-#[cfg(target_os = "linux")]
-pub(crate) use linux_manager::*;
 
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
@@ -24,11 +24,11 @@ mod unsupported_socket;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported::{is_alive, start_time};
 #[cfg(not(target_os = "linux"))]
+pub(crate) use unsupported_manager::*;
+#[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported_socket::{
     MOST_DESCRIPTORS, fetch, receive, send, shut, socket_identity, socket_pair, wait_ready,
 };
-#[cfg(not(target_os = "linux"))]
-pub(crate) use unsupported_manager::*;
 
 mod current;
 pub(crate) use current::current_process;
