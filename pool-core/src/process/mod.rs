@@ -167,6 +167,10 @@ impl<R: Sendable> Process<R> {
     /// assert_eq!(process.join().unwrap_err().exit(), pool_core::WorkerExit::Signal(15));
     /// # Ok::<(), pool_core::PoolError>(())
     /// ```
+    #[expect(
+        clippy::result_large_err,
+        reason = "the handle itself comes back, to be waited for again"
+    )]
     pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<R, ProcessError>, Self> {
         match self.await_end(Instant::now().checked_add(timeout)) {
             Some(exit) => Ok(self.value(exit)),
