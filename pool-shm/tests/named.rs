@@ -70,10 +70,8 @@ fn an_array_is_attached_by_its_name_and_its_maker_removes_it() {
     let array = NamedArray::<f64, Ix2>::attach(&name.0).unwrap();
     assert!(!array.is_owner());
     // SAFETY: the child does not write any more.
-    assert_eq!(
-        unsafe { array.raw().view() },
-        Array2::from_elem((2, 3), 1.5)
-    );
+    let view = unsafe { array.raw().view() };
+    assert_eq!(view, Array2::from_elem((2, 3), 1.5));
     let mut child = child;
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());

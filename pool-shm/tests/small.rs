@@ -105,7 +105,8 @@ fn hold() {
 
 /// Says something, and stays until the parent lets go.
 fn answer(text: &str) {
-    writeln!(std::io::stdout(), "answer: {text}").unwrap();
+    let mut output = std::io::stdout();
+    writeln!(output, "answer: {text}").unwrap();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
