@@ -339,6 +339,7 @@ fn a_deadline_that_nothing_meets_ends_every_task_and_no_other_call() {
 
 #[test]
 fn deadlines_that_cannot_be_kept_are_refused() {
+    let guard = Leftovers::watch();
     let pool = Pool::new(1).unwrap();
     let refused = |error: PoolError, text: &str| {
         assert!(
@@ -363,6 +364,8 @@ fn deadlines_that_cannot_be_kept_are_refused() {
     refused(job().apply_async(3).unwrap_err(), text);
     refused(job().imap(0..3).next().unwrap().unwrap_err(), text);
     assert_eq!(threads.map(|i: u32| i, 0..3).unwrap(), [0, 1, 2]);
+    drop((pool, threads));
+    guard.assert_none();
 }
 
 #[test]
