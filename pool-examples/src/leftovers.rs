@@ -18,7 +18,7 @@ static TURN: Mutex<()> = Mutex::new(());
 /// The guard sees the whole process, so only one exists at a time: a second [`watch`](Self::watch) waits for the first to go. Every test
 /// of a test binary that starts processes or opens descriptors needs one, or it disturbs those that have one.
 ///
-/// ```
+/// ```no_run
 /// use pool_examples::leftovers::Leftovers;
 ///
 /// let guard = Leftovers::watch();

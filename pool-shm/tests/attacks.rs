@@ -35,6 +35,7 @@ fn handle_to(fd: BorrowedFd<'_>, len: u64, frozen_: bool) -> Value {
         "fd": fd.as_raw_fd(),
         "id": {"dev": stat.st_dev, "ino": stat.st_ino},
         "len": len,
+        "regular": false,
     });
     handle
 }

@@ -12,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NAME: &str = "POOL_SHM_TEST_NAME";
 
@@ -131,8 +132,15 @@ fn only_this_user_may_open_it_and_the_data_begin_at_the_first_byte() {
     );
 }
 
+/// A sweep removes what the dead of any test left: one test that sweeps at a time.
+fn sweeping() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_sweep_removes_what_the_dead_left_and_nothing_else() {
+    let _turn = sweeping();
     let dead = Unique::new("dead");
     let mut child = start_maker(&dead);
     child.kill().unwrap();
@@ -163,6 +171,7 @@ fn a_sweep_removes_what_the_dead_left_and_nothing_else() {
 
 #[test]
 fn a_stamp_of_a_dead_process_under_a_living_lock_is_not_swept() {
+    let _turn = sweeping();
     // As of a maker in another container, or of one whose fork lives on.
     let name = Unique::new("locked");
     let mut child = start_maker(&name);
@@ -259,6 +268,7 @@ fn other_elements_shapes_and_lengths_are_refused() {
 
 #[test]
 fn a_segment_of_another_user_is_refused() {
+    let _turn = sweeping();
     let name = Unique::new("foreign");
     fs::write(name.path(), vec![0; 4096]).unwrap();
     if std::os::unix::fs::chown(name.path(), Some(54_321), None).is_err() {
