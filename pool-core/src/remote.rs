@@ -1,7 +1,7 @@
 //! Functions of this executable that another process of it may have run: what services build on that run code for others.
 //!
 //! Hidden from the documentation: it is for the crates above this one and may change with them. A function is named as a task is
-//! ([`crate::identity`]): by the place of its descriptor in memory that nothing can write. Descriptors of this kind have a mark of their
+//! (`identity.rs`): by the place of its descriptor in memory that nothing can write. Descriptors of this kind have a mark of their
 //! own, so no task can be called through it.
 
 use std::any::{Any, type_name};

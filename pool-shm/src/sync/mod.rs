@@ -11,7 +11,7 @@
 //! | [`Event`] | a signal that is set or not |
 //! | [`Barrier`] | a place where so many meet |
 //! | [`Once`] | something that is done once |
-//! | [`SharedValue`](crate::SharedValue), [`RecordTable`](crate::RecordTable) | a value, or many, read without a lock and changed as a whole |
+//! | [`SharedValue`], [`RecordTable`] | a value, or many, read without a lock and changed as a whole |
 //! | [`RawMutex`], [`EventCount`] | what all of them are made of, at an offset of any segment |
 //!
 //! All are handles: a clone, or a copy made by serialising (as a task's or an initializer's argument, say), is the same lock. Each lies in a segment of its
