@@ -65,24 +65,27 @@ impl Incoming {
         let head = self.announced(socket, raw, wait)?;
         let out_of_memory = || RecvError::OutOfMemory { need: head.len };
         let len = usize::try_from(head.len).map_err(|_| out_of_memory())?;
-        while self.body.len() < len {
-            let left = len - self.body.len();
-            if self.take_ahead(left) {
-                continue;
+        while self.take_ahead(len - self.body.len()) {}
+        let mut body = std::mem::take(&mut self.body);
+        let mut filled = body.len();
+        while filled < len {
+            if filled == body.len() {
+                let piece = (len - filled).min(PIECE.max(filled));
+                if body.try_reserve(piece).is_err() {
+                    self.body = body;
+                    return Err(out_of_memory());
+                }
+                body.resize(filled + piece, 0);
             }
-            let piece = left.min(PIECE.max(self.body.len()));
-            let filled = self.body.len();
-            self.body.try_reserve(piece).map_err(|_| out_of_memory())?;
-            self.body.resize(filled + piece, 0);
-            let mut body = std::mem::take(&mut self.body);
-            let outcome = self.read(socket, &mut body[filled..], wait);
-            body.truncate(filled + outcome.as_ref().copied().unwrap_or(0));
-            self.body = body;
-            if outcome? == 0 {
-                return Err(self.cut_off(head));
+            match self.read(socket, &mut body[filled..], wait) {
+                Ok(count) if count > 0 => filled += count,
+                outcome => {
+                    body.truncate(filled);
+                    self.body = body;
+                    return Err(outcome.err().unwrap_or_else(|| self.cut_off(head)));
+                }
             }
         }
-        let body = std::mem::take(&mut self.body);
         Ok(self.arrived(head, body))
     }
 
