@@ -1,97 +1,55 @@
 //! The protocol of the store: the words, and the single stores that move an item. README.md beside this folder's `mod.rs` has the argument.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, store_layout};
 use crate::queue::Damage;
 use pool_shm::sync::EventCount;
 
-#[cfg(not(loom))]
-pub(crate) use layout::{Slot, Words};
-
-#[cfg(not(loom))]
-mod layout {
-    use super::{AtomicU32, AtomicU64, EventCount};
-
-    pool_shm::shared_layout! {
-        /// The words of the store as a whole.
-        #[derive(Debug)]
-        pub(crate) struct Words {
-            /// Not zero: the index may be wrong.
-            pub(crate) busy: AtomicU32,
-            /// Not zero: nothing is put any more.
-            pub(crate) closed: AtomicU32,
-            /// The number of the next item.
-            pub(crate) number: AtomicU64,
-            /// Items in the queue.
-            pub(crate) queued: AtomicU32,
-            /// Items with consumers.
-            pub(crate) taken: AtomicU32,
-            /// Bytes of all of them.
-            pub(crate) used: AtomicU64,
-            /// How many slots are free.
-            pub(crate) free_slots: AtomicU32,
-            /// The first free block.
-            pub(crate) free_block: AtomicU32,
-            /// How many entries the log of losses has had.
-            pub(crate) losses: AtomicU64,
-            /// Raised when there is an item.
-            pub(crate) more: EventCount,
-            /// Raised when there is room.
-            pub(crate) room: EventCount,
-            /// Raised when nothing is queued or taken any more.
-            pub(crate) done: EventCount,
-        }
-
-        /// The place of one item.
-        #[derive(Debug)]
-        pub(crate) struct Slot {
-            /// One of the states; the word that says where the item is.
-            pub(crate) state: AtomicU32,
-            /// How often it was taken.
-            pub(crate) attempts: AtomicU32,
-            pub(crate) number: AtomicU64,
-            pub(crate) rank: AtomicU64,
-            /// Bytes, and whether a table of segments comes first.
-            pub(crate) length: AtomicU64,
-            pub(crate) first: AtomicU32,
-            pub(crate) owner: AtomicU32,
-            pub(crate) owner_start: AtomicU64,
-            /// The number of its loss, and what is logged.
-            pub(crate) loss: AtomicU64,
-            pub(crate) loss_entry: AtomicU64,
-        }
+store_layout! {
+    /// The words of the store as a whole.
+    pub(crate) struct Words {
+        /// Not zero: the index may be wrong.
+        pub(crate) busy: AtomicU32,
+        /// Not zero: nothing is put any more.
+        pub(crate) closed: AtomicU32,
+        /// The number of the next item.
+        pub(crate) number: AtomicU64,
+        /// Items in the queue.
+        pub(crate) queued: AtomicU32,
+        /// Items with consumers.
+        pub(crate) taken: AtomicU32,
+        /// Bytes of all of them.
+        pub(crate) used: AtomicU64,
+        /// How many slots are free.
+        pub(crate) free_slots: AtomicU32,
+        /// The first free block.
+        pub(crate) free_block: AtomicU32,
+        /// How many entries the log of losses has had.
+        pub(crate) losses: AtomicU64,
+        /// Raised when there is an item.
+        pub(crate) more: EventCount,
+        /// Raised when there is room.
+        pub(crate) room: EventCount,
+        /// Raised when nothing is queued or taken any more.
+        pub(crate) done: EventCount,
     }
-}
 
-#[cfg(loom)]
-#[derive(Debug, Default)]
-pub(crate) struct Words {
-    pub(crate) busy: AtomicU32,
-    pub(crate) closed: AtomicU32,
-    pub(crate) number: AtomicU64,
-    pub(crate) queued: AtomicU32,
-    pub(crate) taken: AtomicU32,
-    pub(crate) used: AtomicU64,
-    pub(crate) free_slots: AtomicU32,
-    pub(crate) free_block: AtomicU32,
-    pub(crate) losses: AtomicU64,
-    pub(crate) more: EventCount,
-    pub(crate) room: EventCount,
-    pub(crate) done: EventCount,
-}
-
-#[cfg(loom)]
-#[derive(Debug, Default)]
-pub(crate) struct Slot {
-    pub(crate) state: AtomicU32,
-    pub(crate) attempts: AtomicU32,
-    pub(crate) number: AtomicU64,
-    pub(crate) rank: AtomicU64,
-    pub(crate) length: AtomicU64,
-    pub(crate) first: AtomicU32,
-    pub(crate) owner: AtomicU32,
-    pub(crate) owner_start: AtomicU64,
-    pub(crate) loss: AtomicU64,
-    pub(crate) loss_entry: AtomicU64,
+    /// The place of one item.
+    pub(crate) struct Slot {
+        /// One of the states; the word that says where the item is.
+        pub(crate) state: AtomicU32,
+        /// How often it was taken.
+        pub(crate) attempts: AtomicU32,
+        pub(crate) number: AtomicU64,
+        pub(crate) rank: AtomicU64,
+        /// Bytes, and whether a table of segments comes first.
+        pub(crate) length: AtomicU64,
+        pub(crate) first: AtomicU32,
+        pub(crate) owner: AtomicU32,
+        pub(crate) owner_start: AtomicU64,
+        /// The number of its loss, and what is logged.
+        pub(crate) loss: AtomicU64,
+        pub(crate) loss_entry: AtomicU64,
+    }
 }
 
 /// Nobody's.
