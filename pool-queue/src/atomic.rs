@@ -6,7 +6,7 @@ pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Declares structures of atomics that lie in a segment, or on the heap in a model.
-macro_rules! store_layout {
+macro_rules! words_layout {
     ($($(#[$attr:meta])* $vis:vis struct $name:ident { $($(#[$fattr:meta])* $fvis:vis $field:ident : $ty:ty),* $(,)? })*) => {
         $(
             #[cfg(not(loom))]
@@ -18,4 +18,4 @@ macro_rules! store_layout {
         )*
     };
 }
-pub(crate) use store_layout;
+pub(crate) use words_layout;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pool_core::{Pool, PoolBuilder, PoolError, StartMethod, TaskError, WorkerExit, WorkerState};
 
-use crate::common::{Board, Leftovers, METHODS, exit_of};
+use crate::common::{Board, Leftovers, METHODS, assert_option, exit_of};
 
 struct State {
     scale: f64,
@@ -267,27 +267,17 @@ fn threads_are_capped_unless_the_user_says_otherwise() {
 #[test]
 fn wrong_options_are_named() {
     let guard = Leftovers::watch();
-    let named = |builder: PoolBuilder, parts: &[&str]| {
-        let error = builder.build().err().unwrap();
-        assert!(error.is_option(), "{error}");
-        for part in parts {
-            assert!(
-                error.to_string().contains(part),
-                "{part} is missing in: {error}"
-            );
-        }
-    };
-    named(Pool::builder().workers(0), &["`workers`", "0", "1 to 1000"]);
-    named(
+    assert_option(Pool::builder().workers(0), &["`workers`", "0", "1 to 1000"]);
+    assert_option(
         Pool::builder().workers(1001),
         &["`workers`", "1001", "1 to 1000"],
     );
-    named(
+    assert_option(
         Pool::builder().threads_per_worker(0),
         &["`threads_per_worker`", "0", "at least 1"],
     );
     for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
-        named(Pool::builder().env(name, value), &["`env`"]);
+        assert_option(Pool::builder().env(name, value), &["`env`"]);
     }
     guard.assert_none();
 }

@@ -244,6 +244,7 @@ fn ignores_interrupts() -> bool {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn an_interrupted_program_leaves_nothing() {
     if ignores_interrupts() {
         eprintln!("skipped: SIGINT is ignored here");

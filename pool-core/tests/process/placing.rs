@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use pool_core::{Pool, PoolBuilder, StartMethod, WorkerState};
+use pool_core::{Pool, StartMethod, WorkerState};
 use rustix::thread::{CpuSet, sched_getaffinity};
 
-use crate::common::{Board, LIMIT, Leftovers, METHODS};
+use crate::common::{Board, LIMIT, Leftovers, METHODS, assert_option};
 
 fn allowed(set: &CpuSet) -> Vec<usize> {
     (0..CpuSet::MAX_CPU)
@@ -92,61 +92,51 @@ fn what_the_system_refuses_is_an_error_of_build() {
 #[test]
 fn wrong_options_of_workers_lives_are_named() {
     let guard = Leftovers::watch();
-    let named = |builder: PoolBuilder, parts: &[&str]| {
-        let error = builder.build().err().unwrap();
-        assert!(error.is_option(), "{error}");
-        for part in parts {
-            assert!(
-                error.to_string().contains(part),
-                "{part} is missing in: {error}"
-            );
-        }
-    };
     let two = || Pool::builder().workers(2);
     let zero = Duration::ZERO;
-    named(
+    assert_option(
         two().initializer_timeout(zero),
         &["`initializer_timeout`", "0ns", "longer than 0"],
     );
-    named(
+    assert_option(
         two().exit_timeout(zero),
         &["`exit_timeout`", "0ns", "longer than 0"],
     );
-    named(
+    assert_option(
         two().idle_timeout(zero),
         &["`idle_timeout`", "0ns", "longer than 0"],
     );
-    named(
+    assert_option(
         two().max_tasks_per_worker(0),
         &["`max_tasks_per_worker`", "0", "at least 1"],
     );
-    named(
+    assert_option(
         two().max_memory_per_worker(5),
         &["`max_memory_per_worker`", "5", "4194304"],
     );
-    named(two().min_workers(3), &["`min_workers`", "3", "0 to 2"]);
+    assert_option(two().min_workers(3), &["`min_workers`", "3", "0 to 2"]);
     for nice in [-21, 20] {
-        named(
+        assert_option(
             two().nice(nice),
             &["`nice`", &nice.to_string(), "-20 to 19"],
         );
     }
-    named(two().pin([]), &["`pin`", "[]", "processors"]);
-    named(
+    assert_option(two().pin([]), &["`pin`", "[]", "processors"]);
+    assert_option(
         two().pin([0, 1_000_000]),
         &["`pin`", "1000000", "processors"],
     );
     let threads = || two().start_method(StartMethod::Thread);
     let second = Duration::from_secs(1);
-    named(
+    assert_option(
         threads().initializer_timeout(second),
         &["`initializer_timeout`", "thread", "processes"],
     );
-    named(
+    assert_option(
         threads().exit_timeout(second),
         &["`exit_timeout`", "thread", "processes"],
     );
-    named(
+    assert_option(
         threads().max_memory_per_worker(1 << 30),
         &["`max_memory_per_worker`", "thread"],
     );

@@ -2,50 +2,25 @@
 
 use super::damage::Damage;
 use super::shape::{Position, Shape, Span};
-use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, words_layout};
 use pool_shm::sync::EventCount;
 
-/// One end of the ring: the words that its lock protects, and the event that it raises for the other end.
-#[cfg(not(loom))]
-pub(crate) use layout::{End, Gate};
-
-#[cfg(not(loom))]
-mod layout {
-    use super::{AtomicU32, AtomicU64, EventCount};
-
-    pool_shm::shared_layout! {
-        /// One end of the ring: the words that its lock protects, and the event that it raises for the other end.
-        #[derive(Debug)]
-        pub(crate) struct End {
-            /// The position that this end moves.
-            pub(crate) position: AtomicU64,
-            /// What this end last saw of the other one's position.
-            pub(crate) seen: AtomicU64,
-            /// Raised when this end has moved.
-            pub(crate) moved: EventCount,
-        }
-
-        /// Whether the queue takes any more.
-        #[derive(Debug)]
-        pub(crate) struct Gate {
-            /// Not zero: closed.
-            pub(crate) closed: AtomicU32,
-        }
+words_layout! {
+    /// One end of the ring: the words that its lock protects, and the event that it raises for the other end.
+    pub(crate) struct End {
+        /// The position that this end moves.
+        pub(crate) position: AtomicU64,
+        /// What this end last saw of the other one's position.
+        pub(crate) seen: AtomicU64,
+        /// Raised when this end has moved.
+        pub(crate) moved: EventCount,
     }
-}
 
-#[cfg(loom)]
-#[derive(Debug)]
-pub(crate) struct End {
-    pub(crate) position: AtomicU64,
-    pub(crate) seen: AtomicU64,
-    pub(crate) moved: EventCount,
-}
-
-#[cfg(loom)]
-#[derive(Debug)]
-pub(crate) struct Gate {
-    pub(crate) closed: AtomicU32,
+    /// Whether the queue takes any more.
+    pub(crate) struct Gate {
+        /// Not zero: closed.
+        pub(crate) closed: AtomicU32,
+    }
 }
 
 /// The words of a queue, as one process sees them.

@@ -1,10 +1,10 @@
 //! The protocol of the store: the words, and the single stores that move an item. README.md beside this folder's `mod.rs` has the argument.
 
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, store_layout};
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, words_layout};
 use crate::queue::Damage;
 use pool_shm::sync::EventCount;
 
-store_layout! {
+words_layout! {
     /// The words of the store as a whole.
     pub(crate) struct Words {
         /// Not zero: the index may be wrong.

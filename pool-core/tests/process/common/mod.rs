@@ -7,7 +7,7 @@ mod processes;
 
 use std::time::Duration;
 
-use pool_core::{StartMethod, TaskError, WorkerExit};
+use pool_core::{PoolBuilder, StartMethod, TaskError, WorkerExit};
 
 pub(crate) use board::Board;
 pub(crate) use dice::Dice;
@@ -40,5 +40,17 @@ pub(crate) fn exit_of(error: &TaskError) -> Option<WorkerExit> {
     match error {
         TaskError::WorkerDied(death) => Some(death.exit),
         _ => None,
+    }
+}
+
+/// Asserts that no pool is built, since one of the options does not do, and that the error names each of `parts`.
+pub(crate) fn assert_option(builder: PoolBuilder, parts: &[&str]) {
+    let error = builder.build().err().unwrap();
+    assert!(error.is_option(), "{error}");
+    for part in parts {
+        assert!(
+            error.to_string().contains(part),
+            "{part} is missing in: {error}"
+        );
     }
 }
