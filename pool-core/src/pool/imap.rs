@@ -11,7 +11,7 @@ use pool_shm::transfer;
 use super::audit::Audit;
 use super::core::Core;
 use super::follow::Follow;
-use super::job::Each;
+use super::gather::Each;
 use super::progress::Progress;
 use super::task::{Batch, CHUNKS_PER_WORKER, Sent, ValueCall};
 use crate::atomic::Ordering;

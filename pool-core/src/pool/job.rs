@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::audit::Audit;
@@ -12,6 +11,7 @@ use super::book::{Book, Gathered, JobBook};
 use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::deadline::nanos;
+use super::gather::Gather;
 use super::schedule::wave_items;
 use super::verbs::Options;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -22,7 +22,6 @@ use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 use crate::plain::Results;
-use crate::sys;
 use crate::task::Sendable;
 use crossbeam::utils::CachePadded;
 
@@ -38,118 +37,6 @@ pub(crate) struct Span64<'a> {
     /// Bytes of a result that is written in place.
     pub(crate) in_place: Option<usize>,
     pub(crate) options: &'a Options,
-}
-
-/// Takes the results of a call, in order.
-pub(crate) trait Gather<R> {
-    /// The results of a whole wave without errors.
-    fn plain(&mut self, results: &Results<'_>, count: usize);
-    /// One item.
-    fn item(&mut self, item: Result<R, TaskError>);
-    /// How many items there will be.
-    fn expect(&mut self, items: u64) -> Result<(), PoolError>;
-    /// Whether the rest is not wanted any more.
-    fn has_enough(&self) -> bool;
-    /// Whether the first error ends the call.
-    const FAILS_FAST: bool;
-}
-
-/// All results, or the first error.
-#[derive(Debug)]
-pub(crate) struct AllOrError<R> {
-    values: Vec<R>,
-    seen: u64,
-    error: Option<(u64, TaskError)>,
-}
-
-impl<R> Default for AllOrError<R> {
-    fn default() -> Self {
-        AllOrError {
-            values: Vec::new(),
-            seen: 0,
-            error: None,
-        }
-    }
-}
-
-impl<R: 'static> Gather<R> for AllOrError<R> {
-    fn plain(&mut self, results: &Results<'_>, count: usize) {
-        results.append_to(count, &mut self.values);
-        self.seen += count as u64;
-    }
-
-    fn item(&mut self, item: Result<R, TaskError>) {
-        match item {
-            Ok(value) => self.values.push(value),
-            // What was cancelled because of an error is none itself.
-            Err(error) if self.error.is_none() && error != TaskError::Cancelled => {
-                self.error = Some((self.seen, error))
-            }
-            Err(_) => {}
-        }
-        self.seen += 1;
-    }
-
-    fn expect(&mut self, items: u64) -> Result<(), PoolError> {
-        reserve(&mut self.values, items)?;
-        sys::prefer_huge_pages(self.values.spare_capacity_mut());
-        Ok(())
-    }
-
-    fn has_enough(&self) -> bool {
-        self.error.is_some()
-    }
-
-    const FAILS_FAST: bool = true;
-}
-
-impl<R> AllOrError<R> {
-    /// What a call of the job `name` returns.
-    pub(crate) fn finish(self, job: Option<Arc<str>>) -> Result<Vec<R>, PoolError> {
-        match self.error {
-            None => Ok(self.values),
-            Some((index, error)) => Err(PoolErrorKind::Task { index, job, error }.into()),
-        }
-    }
-}
-
-/// Each item's own result.
-#[derive(Debug)]
-pub(crate) struct Each<R>(pub(crate) Vec<Result<R, TaskError>>);
-
-impl<R: 'static> Gather<R> for Each<R> {
-    fn plain(&mut self, results: &Results<'_>, count: usize) {
-        let mut values = Vec::new();
-        results.append_to(count, &mut values);
-        self.0.extend(values.into_iter().map(Ok));
-    }
-
-    fn item(&mut self, item: Result<R, TaskError>) {
-        self.0.push(item);
-    }
-
-    fn expect(&mut self, items: u64) -> Result<(), PoolError> {
-        reserve(&mut self.0, items)
-    }
-
-    fn has_enough(&self) -> bool {
-        false
-    }
-
-    const FAILS_FAST: bool = false;
-}
-
-/// Memory for the results, or an error instead of an abort.
-fn reserve<T>(results: &mut Vec<T>, items: u64) -> Result<(), PoolError> {
-    let count = usize::try_from(items).unwrap_or(usize::MAX);
-    results.try_reserve_exact(count).map_err(|_| {
-        let bytes = count.saturating_mul(size_of::<T>());
-        PoolErrorKind::TooLarge {
-            what: "the vector of results",
-            bytes,
-        }
-        .into()
-    })
 }
 
 /// An open job: where it is.

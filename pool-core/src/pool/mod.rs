@@ -15,6 +15,7 @@ mod doing;
 mod exits;
 mod follow;
 mod fork_builder;
+mod gather;
 mod handle;
 mod hire;
 mod host;
@@ -39,7 +40,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use pool_shm::Blocks;
+use ndarray::Ix1;
+use pool_shm::{Blocks, Element, SharedArray};
 
 pub use self::builder::PoolBuilder;
 use self::core::Core;
@@ -214,6 +216,46 @@ impl<S: 'static> Pool<S> {
         Form: 'static,
     {
         self.job(task).map_blocks(blocks)
+    }
+
+    /// Runs `task` for every item and writes the results into `output`, each at the place of its item: nothing is returned, so nothing
+    /// is copied.
+    ///
+    /// Over a range of integers workers write the elements where they are, which is the fastest way to have very many small
+    /// results. Other items are serialised, and their results copied. `output` is borrowed until the call returns, and it returns
+    /// only when no task can be running any more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map`]; then elements whose task failed or had not begun are what they were or, if its worker was killed while it
+    /// wrote, anything. [`PoolError::is_option`] if there are more or fewer items than elements: of a range, or of anything else that says
+    /// how many items it has, before any task runs.
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    /// use pool_shm::SharedArray;
+    ///
+    /// let pool = Pool::new(2)?;
+    /// let mut roots = SharedArray::<f64, _>::zeros(1000)?;
+    /// pool.map_into(|i: u32| f64::from(i).sqrt(), 0..1000, &mut roots)?;
+    /// assert_eq!(roots.view()[49], 7.0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "out")]
+    pub fn map_into<F, A, I, Form>(
+        &self,
+        task: F,
+        items: I,
+        output: &mut SharedArray<F::Output, Ix1>,
+    ) -> Result<(), PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Element + Sendable,
+        Form: 'static,
+    {
+        self.job(task).map_into(items, output)
     }
 
     /// Runs `task` over every block as [`Pool::map_blocks`] does, and returns each block's own result.

@@ -12,7 +12,7 @@ use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::deadline::nanos;
 use super::follow::Followers;
-use super::job::{Each, Gather};
+use super::gather::{Each, Gather};
 use super::schedule::Plan;
 use super::verbs::Options;
 use crate::atomic::Ordering;

@@ -4,13 +4,15 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use pool_shm::{Blocks, Lessee, transfer};
+use ndarray::{Axis, Ix1};
+use pool_shm::{Blocks, Element, Lessee, SharedArray, transfer};
 
 use super::Pool;
 use super::core::Core;
 use super::handle::TaskHandle;
 use super::imap::Imap;
-use super::job::{AllOrError, Each, Gather, Span64};
+use super::gather::{AllOrError, Each, Gather, IntoArray};
+use super::job::Span64;
 use super::progress::{Gauge, Progress, Reporting};
 use super::schedule::Schedule;
 use super::task::ValueCall;
@@ -18,7 +20,7 @@ use crate::error::{PoolError, PoolErrorKind, TaskError};
 use crate::identity::Descriptor;
 use crate::index::as_integers;
 use crate::task::{BlockTask, Sendable, Task};
-use crate::worker::{Indices, OverBlocks, Values, in_place};
+use crate::worker::{Indices, IndicesInto, OverBlocks, Places, Values, in_place};
 
 /// The options of one call.
 #[derive(Clone, Debug, Default)]
@@ -250,6 +252,41 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         Ok(gather.0)
     }
 
+    /// See [`Pool::map_into`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::map_into`].
+    pub fn map_into<A, I, Form>(
+        self,
+        items: I,
+        output: &mut SharedArray<F::Output, Ix1>,
+    ) -> Result<(), PoolError>
+    where
+        I: IntoIterator<Item = A>,
+        F: Task<S, A, Form>,
+        A: Sendable,
+        F::Output: Element + Sendable,
+        Form: 'static,
+    {
+        let (places, name) = (output.len(), self.options.name.clone());
+        if let Some(integers) = as_integers(&items) {
+            check_places(places, integers.len)?;
+            let blocks = output.axis_chunks_mut(Axis(0), 1);
+            let (mut gather, base) = (AllOrError::default(), integers.base);
+            let descriptor = IndicesInto::<F, S, A, Form>::DESCRIPTOR;
+            self.run_lent::<Places<'_, F::Output>, (), _>(descriptor, &blocks, base, &mut gather)?;
+            return gather.finish(name).map(|_| ());
+        }
+        let items = items.into_iter();
+        if let Some(items) = exact(items.size_hint()) {
+            check_places(places, items)?;
+        }
+        let mut gather = IntoArray::new(output.view_mut());
+        self.run(items, &mut gather)?;
+        check_places(places, gather.finish(name)? as u64)
+    }
+
     /// See [`Pool::map_blocks`].
     ///
     /// # Errors
@@ -439,6 +476,17 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         G: Gather<F::Output>,
         Form: 'static,
     {
+        self.run_lent(OverBlocks::<F, S, B, Form>::DESCRIPTOR, blocks, 0, gather)
+    }
+
+    /// Runs the task of `descriptor`, whose results are `R`, for each of `blocks`, which stay borrowed; the integer of the first is `base`.
+    fn run_lent<B: Blocks, R: Sendable, G: Gather<R>>(
+        self,
+        descriptor: &'static Descriptor,
+        blocks: &B,
+        base: u64,
+        gather: &mut G,
+    ) -> Result<(), PoolError> {
         let Job {
             pool,
             task: _,
@@ -446,7 +494,7 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         } = self;
         pool.core.admit()?;
         options.check(&pool.core)?;
-        let descriptor = named(OverBlocks::<F, S, B, Form>::DESCRIPTOR)?;
+        let descriptor = named(descriptor)?;
         let (count, plan) = blocks.plan().map_err(PoolErrorKind::Memory)?;
         let (encoded, _exports) = transfer::export(|| postcard::to_stdvec(&plan));
         let plan = encoded.map_err(|error| PoolErrorKind::EncodeArgument {
@@ -458,14 +506,23 @@ impl<'p, S: 'static, F: Copy + 'static> Job<'p, S, F> {
         let call = Span64 {
             descriptor,
             items: count as u64,
-            base: 0,
+            base,
             plan: &plan,
-            in_place: in_place::<F::Output>(),
+            in_place: in_place::<R>(),
             options: &options,
         };
         let _reporting = options.reports(&pool.core, Some(count as u64));
         pool.core.run_span(&call, gather)
     }
+}
+
+/// Whether each item of a call has a place in the array that takes the results.
+fn check_places(places: usize, items: u64) -> Result<(), PoolError> {
+    if places as u64 == items {
+        return Ok(());
+    }
+    let accepted = format!("the call has {items} items, and each needs an element of its own");
+    refuse("output", &format!("an array of {places} elements"), &accepted)
 }
 
 /// A worker that touches a file that was truncated dies, and cannot say why: the file can.

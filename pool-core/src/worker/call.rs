@@ -1,10 +1,12 @@
 //! One call of a task's entry function: what it gets, and how each item's result or error goes back.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pool_shm::LeaseCache;
+use ndarray::Ix1;
 use pool_shm::transfer::Exports;
+use pool_shm::{BlockMut, Element, LeaseCache};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -48,6 +50,8 @@ pub(crate) enum Input<'a> {
     /// Items of a job: integers from `base` on, or blocks of the arrays that `plan` describes.
     Job {
         number: u64,
+        /// Index of item 0 in the call.
+        first_index: u64,
         base: u64,
         plan: &'a [u8],
         results: Option<Results<'a>>,
@@ -79,7 +83,7 @@ impl<'a> Call<'a> {
         link: Link<'a>,
         belongings: &'a mut Belongings,
         input: Input<'a>,
-        items: std::ops::Range<u32>,
+        items: Range<u32>,
         target: Target,
     ) -> Self {
         Call {
@@ -139,6 +143,45 @@ impl<'a> Call<'a> {
                     let result = run(state, attached, item)?;
                     stop_clock(report, limit);
                     results.set(item as usize, result);
+                }
+                Ok(())
+            }));
+            next = self.resume(next, outcome);
+        }
+    }
+
+    /// The same for results that are written into an array: `open` gives the elements of a range of items.
+    pub(crate) fn each_into<S: 'static, T: Element>(
+        &mut self,
+        open: impl for<'b> Fn(&'b dyn Any, Range<u32>) -> Option<BlockMut<'b, T, Ix1>>,
+        mut run: impl FnMut(&mut S, u32) -> T,
+    ) {
+        let (report, limit) = (self.link.report, self.limit);
+        let mut next = self.first;
+        while next < self.end {
+            let Belongings {
+                state, attached, ..
+            } = &mut *self.belongings;
+            let state: &mut S = state.downcast_mut().expect(STATE);
+            let attached = attached.as_ref().map(|(_, attached)| &**attached);
+            let items = next..self.end;
+            let Some(mut block) = attached.and_then(|attached| open(attached, items.clone())) else {
+                let message = format!("the array has no elements {items:?}");
+                return self.fail_all(&TaskError::DecodeArgument { message });
+            };
+            let mut output = block.view_mut();
+            let mut one = |item: u32, place: &mut T| {
+                report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
+                start_clock(report, limit);
+                let result = run(state, item);
+                stop_clock(report, limit);
+                *place = result;
+            };
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                // Elements that lie one after the other are counted faster.
+                match output.as_slice_mut() {
+                    Some(places) => items.zip(places).for_each(|(item, place)| one(item, place)),
+                    None => items.zip(&mut output).for_each(|(item, place)| one(item, place)),
                 }
                 Ok(())
             }));
@@ -229,17 +272,34 @@ impl<'a> Call<'a> {
     }
 }
 
-/// An item begins that may take `limit` nanoseconds; with 0 it has no clock.
+/// An item begins that may take `limit` nanoseconds; with 0 it has no clock. Inlined into the loops over items, which have no other
+/// call beside the task.
+#[inline]
 fn start_clock(report: &Report, limit: u64) {
-    if limit != 0 && report.clock.start(sys::now_nanos().saturating_add(limit)) == Stopped::Late {
+    if limit != 0 {
+        start_timed(report, limit);
+    }
+}
+
+#[cold]
+fn start_timed(report: &Report, limit: u64) {
+    if report.clock.start(sys::now_nanos().saturating_add(limit)) == Stopped::Late {
         sys::kill_self();
     }
 }
 
 /// The item is over: from here on it cannot be late. If the pool was first it has no result, and this process ends, as the pool
 /// means it to.
+#[inline]
 fn stop_clock(report: &Report, limit: u64) {
-    if limit != 0 && report.clock.stop() == Stopped::Late {
+    if limit != 0 {
+        stop_timed(report);
+    }
+}
+
+#[cold]
+fn stop_timed(report: &Report) {
+    if report.clock.stop() == Stopped::Late {
         sys::kill_self();
     }
 }

@@ -3,7 +3,8 @@
 use std::any::{Any, type_name};
 use std::marker::PhantomData;
 
-use pool_shm::Blocks;
+use ndarray::Ix1;
+use pool_shm::{AttachedCut, AxisChunksMut, Blocks, Element};
 
 use super::call::{Belongings, Call, Input, argument, decode};
 use crate::atomic::Ordering;
@@ -86,6 +87,50 @@ where
     }
 }
 
+/// The blocks of an array whose elements are results: one each.
+pub(crate) type Places<'a, T> = AxisChunksMut<'a, T, Ix1>;
+
+/// A task over a range of integers whose results are the elements of an array.
+pub(crate) struct IndicesInto<F, S, A, Form>(PhantomData<(F, S, A, Form)>);
+
+impl<F, S: 'static, A: 'static, Form: 'static> IndicesInto<F, S, A, Form>
+where
+    F: Task<S, A, Form, Output: Element>,
+{
+    pub(crate) const DESCRIPTOR: &'static Descriptor = &Descriptor::new(Self::run, type_name::<F>);
+
+    fn run(call: &mut Call<'_>) {
+        let Input::Job {
+            number,
+            first_index,
+            base,
+            plan,
+            ..
+        } = call.input
+        else {
+            unreachable!("a task over integers runs in jobs")
+        };
+        if let Err(error) = attach::<Places<'static, F::Output>>(call, number, plan) {
+            return call.fail_all(&error);
+        }
+        let task = conjure::<F>();
+        call.each_into(
+            |attached, items| {
+                let attached: &AttachedCut<F::Output, Ix1> = attached.downcast_ref()?;
+                let first = usize::try_from(first_index).ok()?;
+                let index = |item: u32| first.checked_add(item as usize);
+                let places = index(items.start)?..index(items.end)?;
+                // SAFETY: as for the blocks below, for each of the items; attached above, as the array was lent.
+                unsafe { Places::span(attached, places) }
+            },
+            |state: &mut S, item| {
+                let argument = integer::<A>(base, item.into());
+                task.run(state, argument.expect("a task over integers takes integers"))
+            },
+        );
+    }
+}
+
 /// A task over the blocks of arrays.
 pub(crate) struct OverBlocks<F, S, B, Form>(PhantomData<(F, S, B, Form)>);
 
@@ -101,6 +146,7 @@ where
             base,
             plan,
             results,
+            ..
         } = call.input
         else {
             unreachable!("blocks are run in jobs")

@@ -196,6 +196,7 @@ impl Worker {
         }
         let input = Input::Job {
             number: view.number,
+            first_index: view.first_index,
             base: view.base,
             plan: &view.plan,
             results: view.results,

@@ -8,9 +8,10 @@ use super::{Block, BlockMut, HaloBlock, LeaseCache, LentSegment, Region};
 use crate::array::{Description, Memory, Placed};
 use crate::element::Element;
 use crate::error::{Kind, ShmError};
-use ndarray::{Axis, Dimension, IntoDimension};
+use ndarray::{Axis, Dimension, IntoDimension, Ix1};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// What travels in place of an array that is cut: where it is, what it is, and
@@ -337,6 +338,32 @@ macro_rules! constructors {
 }
 
 constructors!(axis: AxisChunksMut AxisChunks; tiles: TilesMut Tiles; regions: RegionsMut true Regions false);
+
+impl<T: Element> AxisChunksMut<'_, T, Ix1> {
+    /// The consecutive blocks `blocks` as one, or `None` if there is no block or
+    /// one of them is not there.
+    ///
+    /// # Safety
+    ///
+    /// As [`Blocks::block`], for each of `blocks`; and `attached` was made by
+    /// [`Blocks::attach`] of this type.
+    pub unsafe fn span(
+        attached: &AttachedCut<T, Ix1>,
+        blocks: Range<usize>,
+    ) -> Option<BlockMut<'_, T, Ix1>> {
+        let last = blocks.end.checked_sub(1).filter(|last| *last >= blocks.start)?;
+        let (first, last) = (attached.pieces.part(blocks.start)?, attached.pieces.part(last)?);
+        let part = Part {
+            start: first.start,
+            shape: Ix1(last.start[0] + last.shape[0] - first.start[0]),
+        };
+        let place = attached.place(part, blocks.start)?;
+        // SAFETY: the blocks of an axis follow each other and lie in the array,
+        // which `attached` keeps mapped; the caller vouches that there is no
+        // other block of these indices and that the array is lent for writing.
+        Some(unsafe { BlockMut::new(place) })
+    }
+}
 
 impl<'a, T: Element, D: Dimension> HaloBlocks<'a, T, D> {
     pub(crate) fn along(placed: &'a Placed<T, D>, axis: Axis, size: usize, rim: usize) -> Self {
