@@ -299,6 +299,7 @@ impl<'a> Claimer<'a> {
         }
     }
 
+    #[inline]
     fn line(&self) -> &'a Line {
         &self.table.lines[self.owner.slot()]
     }
@@ -324,11 +325,13 @@ impl<'a> Claimer<'a> {
         }
     }
 
+    #[inline]
     fn keeps_batch(&self) -> bool {
         let (_, hi) = unpack(self.line().batch.load(Ordering::Relaxed));
         self.next < hi.min(self.table.chunks())
     }
 
+    #[inline]
     fn announce(&self, chunk_plus_one: u32) {
         // SYNC: job-counts (release side)
         self.line()
@@ -336,6 +339,7 @@ impl<'a> Claimer<'a> {
             .store(pack(chunk_plus_one, self.done), Ordering::Release);
     }
 
+    #[inline]
     fn try_claim(&self, chunk: u32) -> Option<u32> {
         let state = &self.table.states[chunk as usize];
         let bits = state.load(Ordering::Relaxed);
@@ -354,6 +358,7 @@ impl<'a> Claimer<'a> {
     }
 
     /// Every item of the chunk has its result.
+    #[inline]
     pub(crate) fn finish(&mut self, claimed: &Claimed) {
         inject::point("claim.before-done");
         // SYNC: chunk-state (release side)

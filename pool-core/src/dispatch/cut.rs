@@ -81,33 +81,36 @@ impl Cut {
     }
 
     /// The items of a chunk; empty for a chunk that does not exist.
+    #[inline]
     pub(crate) fn range(self, chunk: u32) -> Range<u32> {
-        let items = u64::from(self.items);
         let (start, end) = match self.shape {
             Shape::Even { len } => {
                 let start = u64::from(chunk) * u64::from(len);
                 (start, start + u64::from(len))
             }
             Shape::Parts { parts } => {
-                let start = |part: u64| items * part / u64::from(parts);
+                let start = |part: u64| u64::from(self.items) * part / u64::from(parts);
                 (start(chunk.into()), start(u64::from(chunk) + 1))
             }
-            Shape::Falling { least, round } => {
-                let (mut before, mut from) = (0, 0);
-                let len = loop {
-                    match self.round_at(from) {
-                        Some(len) if chunk - before >= round => {
-                            (before, from) = (before + round, from + round * len);
-                        }
-                        Some(len) => break len,
-                        None => break least,
-                    }
-                };
-                let start = u64::from(from) + u64::from(chunk - before) * u64::from(len);
-                (start, start + u64::from(len))
+            Shape::Falling { least, round } => self.range_falling(chunk, least, round),
+        };
+        let items = u64::from(self.items);
+        start.min(items) as u32..end.min(items) as u32
+    }
+
+    fn range_falling(self, chunk: u32, least: u32, round: u32) -> (u64, u64) {
+        let (mut before, mut from) = (0, 0);
+        let len = loop {
+            match self.round_at(from) {
+                Some(len) if chunk - before >= round => {
+                    (before, from) = (before + round, from + round * len);
+                }
+                Some(len) => break len,
+                None => break least,
             }
         };
-        start.min(items) as u32..end.min(items) as u32
+        let start = u64::from(from) + u64::from(chunk - before) * u64::from(len);
+        (start, start + u64::from(len))
     }
 
     /// Whether each chunk is meant for one worker, which nobody else takes it from while that worker lives.

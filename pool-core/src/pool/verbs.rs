@@ -9,9 +9,9 @@ use pool_shm::{Blocks, Element, Lessee, SharedArray, transfer};
 
 use super::Pool;
 use super::core::Core;
+use super::gather::{AllOrError, Each, Gather, IntoArray};
 use super::handle::TaskHandle;
 use super::imap::Imap;
-use super::gather::{AllOrError, Each, Gather, IntoArray};
 use super::job::Span64;
 use super::progress::{Gauge, Progress, Reporting};
 use super::schedule::Schedule;
@@ -522,7 +522,11 @@ fn check_places(places: usize, items: u64) -> Result<(), PoolError> {
         return Ok(());
     }
     let accepted = format!("the call has {items} items, and each needs an element of its own");
-    refuse("output", &format!("an array of {places} elements"), &accepted)
+    refuse(
+        "output",
+        &format!("an array of {places} elements"),
+        &accepted,
+    )
 }
 
 /// A worker that touches a file that was truncated dies, and cannot say why: the file can.

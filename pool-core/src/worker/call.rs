@@ -98,6 +98,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Turns to other items of the same job.
+    pub(crate) fn turn_to(&mut self, items: Range<u32>, target: Target) {
+        (self.first, self.end) = (items.start, items.end);
+        (self.target, self.headed) = (target, false);
+    }
+
     /// Each item may take `limit` nanoseconds (0: as long as it likes).
     pub(crate) fn limited(mut self, limit: u64) -> Self {
         self.limit = limit;
@@ -117,6 +123,9 @@ impl<'a> Call<'a> {
                 }
                 Ok(())
             }));
+            if matches!(outcome, Ok(Ok(()))) {
+                return;
+            }
             next = self.resume(next, outcome);
         }
     }
@@ -146,6 +155,9 @@ impl<'a> Call<'a> {
                 }
                 Ok(())
             }));
+            if matches!(outcome, Ok(Ok(()))) {
+                return;
+            }
             next = self.resume(next, outcome);
         }
     }
@@ -165,7 +177,8 @@ impl<'a> Call<'a> {
             let state: &mut S = state.downcast_mut().expect(STATE);
             let attached = attached.as_ref().map(|(_, attached)| &**attached);
             let items = next..self.end;
-            let Some(mut block) = attached.and_then(|attached| open(attached, items.clone())) else {
+            let Some(mut block) = attached.and_then(|attached| open(attached, items.clone()))
+            else {
                 let message = format!("the array has no elements {items:?}");
                 return self.fail_all(&TaskError::DecodeArgument { message });
             };
@@ -181,15 +194,21 @@ impl<'a> Call<'a> {
                 // Elements that lie one after the other are counted faster.
                 match output.as_slice_mut() {
                     Some(places) => items.zip(places).for_each(|(item, place)| one(item, place)),
-                    None => items.zip(&mut output).for_each(|(item, place)| one(item, place)),
+                    None => items
+                        .zip(&mut output)
+                        .for_each(|(item, place)| one(item, place)),
                 }
                 Ok(())
             }));
+            if matches!(outcome, Ok(Ok(()))) {
+                return;
+            }
             next = self.resume(next, outcome);
         }
     }
 
     /// Sends the error of the item that was begun last, if there is one; where to go on.
+    #[cold]
     fn resume(&mut self, next: u32, outcome: std::thread::Result<Result<(), TaskError>>) -> u32 {
         let error = match outcome {
             Ok(Ok(())) => return self.end,

@@ -125,7 +125,10 @@ where
             },
             |state: &mut S, item| {
                 let argument = integer::<A>(base, item.into());
-                task.run(state, argument.expect("a task over integers takes integers"))
+                task.run(
+                    state,
+                    argument.expect("a task over integers takes integers"),
+                )
             },
         );
     }

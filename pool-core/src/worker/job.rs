@@ -1,9 +1,11 @@
 //! Running the chunks of jobs.
 
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::call::{Call, Input};
+use super::leave::{ask, must_leave};
 use super::{Link, Worker, run};
 use crate::atomic::Ordering;
 use crate::current;
@@ -86,6 +88,32 @@ impl<'a> JobView<'a> {
     }
 }
 
+impl JobView<'_> {
+    fn input(&self) -> Input<'_> {
+        Input::Job {
+            number: self.number,
+            first_index: self.first_index,
+            base: self.base,
+            plan: &self.plan,
+            results: self.results,
+        }
+    }
+
+    /// The items that are left of a chunk.
+    fn items(&self, claimed: &Claimed) -> Range<u32> {
+        let whole = self.cut.range(claimed.chunk);
+        whole.start.saturating_add(claimed.first)..whole.end
+    }
+
+    fn target(&self, claimed: &Claimed) -> Target {
+        Target::Chunk {
+            job: self.number,
+            chunk: claimed.chunk,
+            first: claimed.first,
+        }
+    }
+}
+
 impl Worker {
     /// Runs what can be claimed of every open job, oldest first. Whether anything was run.
     pub(super) fn run_jobs(&mut self) -> bool {
@@ -137,37 +165,12 @@ impl Worker {
         if view.plan.is_empty() {
             self.forget_leases();
         }
-        let (orders, tasks, report) = (
-            control.orders(),
-            control.tasks(),
-            &control.slot(self.slot).report,
-        );
-        let workers = orders.workers.load(Ordering::Relaxed);
-        let kick = self.kick.clone();
-        let link = Link::new(control, self.slot, kick.as_ref().map(|kick| kick.as_fd()));
+        let workers = control.orders().workers.load(Ordering::Relaxed);
         let mut claimer = Claimer::enter(view.table, self.owner, workers, view.cut);
         let mut worked = false;
         current::enter_call(view.first_index);
-        while !self.must_leave()
-            && !self.quota.is_spent()
-            && let Some(claimed) = claimer.claim()
-        {
-            worked = true;
-            let done = self.run_chunk(link, view, &claimed);
-            claimer.finish(&claimed);
-            report.item.store(0, Ordering::Release); // SYNC: item-begun
-            report.count(done);
-            if let Some(wish) = self.quota.end() {
-                self.ask(wish);
-            }
-            if orders.flush.load(Ordering::Relaxed) != report.flushed.load(Ordering::Relaxed) {
-                self.obey();
-            }
-            if tasks.has_work() {
-                // A task may be long: the job must not wait for it, neither for the count of what was done here nor for its memory.
-                control.wake_another();
-                break;
-            }
+        while self.run_stretch(control, view, &mut claimer, &mut worked) == Stop::Obey {
+            self.obey();
         }
         current::leave_call();
         let left = claimer.leave();
@@ -177,34 +180,64 @@ impl Worker {
         (worked, left)
     }
 
-    /// Runs a claimed chunk; how many items that were.
-    fn run_chunk(&mut self, link: Link<'_>, view: &JobView<'_>, claimed: &Claimed) -> u32 {
-        let whole = view.cut.range(claimed.chunk);
-        let items = whole.start.saturating_add(claimed.first)..whole.end;
-        let target = Target::Chunk {
-            job: view.number,
-            chunk: claimed.chunk,
-            first: claimed.first,
-        };
-        let count = items.end.saturating_sub(items.start);
-        if let Some(wish) = self.quota.begin(count) {
-            self.ask(wish);
+    /// Runs chunk after chunk until there is something else to do. What all chunks have in common is made ready once: a chunk may be
+    /// a single cheap item.
+    fn run_stretch(
+        &mut self,
+        control: &Control,
+        view: &JobView<'_>,
+        claimer: &mut Claimer<'_>,
+        worked: &mut bool,
+    ) -> Stop {
+        let (orders, tasks, place) = (control.orders(), control.tasks(), control.slot(self.slot));
+        let (report, quota) = (&place.report, &mut self.quota);
+        let kick = self.kick.as_ref().map(|kick| kick.as_fd());
+        let link = Link::new(control, self.slot, kick);
+        let none = view.target(&Claimed { chunk: 0, first: 0 });
+        let call = Call::new(link, &mut self.belongings, view.input(), 0..0, none);
+        let mut call = call.limited(view.limit);
+        while !must_leave(orders, place)
+            && !quota.is_spent()
+            && let Some(claimed) = claimer.claim()
+        {
+            *worked = true;
+            let items = view.items(&claimed);
+            let count = items.end.saturating_sub(items.start);
+            if let Some(wish) = quota.begin(count) {
+                ask(&link, wish);
+            }
+            let attempts = view.table.attempts(items.start);
+            if attempts > 0 {
+                current::note_attempts(items.start, attempts);
+            }
+            call.turn_to(items, view.target(&claimed));
+            run(view.descriptor, &mut call);
+            claimer.finish(&claimed);
+            report.item.store(0, Ordering::Release); // SYNC: item-begun
+            report.count(count);
+            if let Some(wish) = quota.end() {
+                ask(&link, wish);
+            }
+            if orders.flush.load(Ordering::Relaxed) != report.flushed.load(Ordering::Relaxed) {
+                return Stop::Obey;
+            }
+            if tasks.has_work() {
+                // A task may be long: the job must not wait for it, neither for the count of what was done here nor for its memory.
+                control.wake_another();
+                break;
+            }
         }
-        let attempts = view.table.attempts(items.start);
-        if attempts > 0 {
-            current::note_attempts(items.start, attempts);
-        }
-        let input = Input::Job {
-            number: view.number,
-            first_index: view.first_index,
-            base: view.base,
-            plan: &view.plan,
-            results: view.results,
-        };
-        let call = Call::new(link, &mut self.belongings, input, items, target);
-        run(view.descriptor, &mut call.limited(view.limit));
-        count
+        Stop::Leave
     }
+}
+
+/// Why a worker stops between two chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// The pool has ordered something that it does before it goes on.
+    Obey,
+    /// It leaves the job.
+    Leave,
 }
 
 /// For the fuzz target: a job and a task of which every word that a worker reads is any number.

@@ -1,27 +1,38 @@
 //! How a worker leaves in good order: it tells the pool, runs the exit hook, and stays until the pool has all that it sent.
 
 use super::call::{Call, Input};
-use super::{Worker, link, run, unknown};
+use super::{Link, Worker, link, run, unknown};
 use crate::atomic::Ordering;
-use crate::dispatch::control::{SystemFutex, status};
+use crate::dispatch::control::{Orders, Slot, SystemFutex, status};
 use crate::dispatch::order::{Order, Wish, stand_aside};
 use crate::dispatch::record::Target;
 use crate::identity::Descriptor;
 use crate::inject;
 use crate::start::boot;
 
+/// Whether the pool ends, or the worker in `place` was told to leave.
+#[inline]
+pub(super) fn must_leave(orders: &Orders, place: &Slot) -> bool {
+    orders.leave.load(Ordering::Acquire) != 0 // SYNC: leave
+        || place.duty.order() == Order::Leave
+}
+
+/// The worker of this tie asks to be replaced.
+pub(super) fn ask(link: &Link<'_>, wish: Wish) {
+    link.control.slot(link.slot).duty.ask(wish);
+    inject::point("leave.asked");
+    link.kick();
+}
+
 impl Worker {
     /// Whether the pool ends, or this worker was told to leave.
     pub(super) fn must_leave(&self) -> bool {
-        self.control.orders().leave.load(Ordering::Acquire) != 0 // SYNC: leave
-            || self.control.slot(self.slot).duty.order() == Order::Leave
+        must_leave(self.control.orders(), self.control.slot(self.slot))
     }
 
     /// Asks to be replaced.
     pub(super) fn ask(&self, wish: Wish) {
-        self.control.slot(self.slot).duty.ask(wish);
-        inject::point("leave.asked");
-        self.link().kick();
+        ask(&self.link(), wish);
     }
 
     /// Claims nothing until the order is to serve (of a replacement), or to leave.

@@ -18,7 +18,9 @@ use pool_shm::{LeaseCache, transfer};
 
 use call::{Belongings, Input};
 pub(crate) use call::{Call, decode};
-pub(crate) use entry::{ExitHook, Indices, IndicesInto, Initializer, OverBlocks, Places, Values, in_place};
+pub(crate) use entry::{
+    ExitHook, Indices, IndicesInto, Initializer, OverBlocks, Places, Values, in_place,
+};
 pub(crate) use outbox::Link;
 use outbox::Outbox;
 pub(crate) use panic::{error_of, keep_panics, panics_of_this_thread_travel};

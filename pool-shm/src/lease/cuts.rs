@@ -351,8 +351,14 @@ impl<T: Element> AxisChunksMut<'_, T, Ix1> {
         attached: &AttachedCut<T, Ix1>,
         blocks: Range<usize>,
     ) -> Option<BlockMut<'_, T, Ix1>> {
-        let last = blocks.end.checked_sub(1).filter(|last| *last >= blocks.start)?;
-        let (first, last) = (attached.pieces.part(blocks.start)?, attached.pieces.part(last)?);
+        let last = blocks
+            .end
+            .checked_sub(1)
+            .filter(|last| *last >= blocks.start)?;
+        let (first, last) = (
+            attached.pieces.part(blocks.start)?,
+            attached.pieces.part(last)?,
+        );
         let part = Part {
             start: first.start,
             shape: Ix1(last.start[0] + last.shape[0] - first.start[0]),
