@@ -65,6 +65,13 @@ pub(crate) fn head(kind: Kind, len: usize) -> [u8; HEAD] {
     (((kind as u64) << KIND_SHIFT) | (len as u64 & LENGTH_MASK)).to_le_bytes()
 }
 
+/// Appends a result as a record.
+pub(crate) fn append_item(payload: &[u8], bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&head(Kind::Item, payload.len()));
+    bytes.extend_from_slice(payload);
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+}
+
 /// Takes the first record off `bytes`; none if it is not complete yet.
 pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>, BadRecord> {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {

@@ -15,15 +15,16 @@ use super::progress::Gauge;
 use crate::dispatch::arena::{Arena, Exhausted, Span};
 use crate::dispatch::control::{Control, JOBS};
 use crate::dispatch::cut::Cut;
-use crate::dispatch::record::Target;
+use crate::dispatch::record::{self, Target};
 use crate::error::{PoolError, PoolErrorKind, TaskError};
 
 /// Encoded results of consecutive items, and the errors among them.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    bytes: Vec<u8>,
-    /// Where each item ends in `bytes`.
-    ends: Vec<usize>,
+    /// The records of the results, whole and one after the other, as they came.
+    records: Vec<u8>,
+    /// Items, those without a result among them.
+    count: u32,
     failed: Vec<(u32, TaskError)>,
     /// Segments that the results name.
     held: Vec<Arc<Held>>,
@@ -35,17 +36,30 @@ pub(crate) type FirstItem = (Result<Vec<u8>, TaskError>, Vec<Arc<Held>>);
 impl Gathered {
     /// How many items are there.
     pub(crate) fn len(&self) -> u32 {
-        self.ends.len() as u32
+        self.count
     }
 
-    pub(crate) fn push(&mut self, result: &[u8]) {
-        self.bytes.extend_from_slice(result);
-        self.ends.push(self.bytes.len());
+    /// Takes the results at the front of `bytes`, `limit` at most, out of it.
+    pub(crate) fn take(&mut self, bytes: &mut &[u8], limit: u32) {
+        let all = *bytes;
+        let mut taken = 0;
+        while taken < limit && record::take_item(bytes).is_some() {
+            taken += 1;
+        }
+        let (records, _) = all.split_at(all.len() - bytes.len());
+        self.records.extend_from_slice(records);
+        self.count += taken;
+    }
+
+    /// Adds a result that came without a record.
+    pub(crate) fn push(&mut self, payload: &[u8]) {
+        record::append_item(payload, &mut self.records);
+        self.count += 1;
     }
 
     pub(crate) fn push_error(&mut self, error: TaskError) {
-        self.failed.push((self.len(), error));
-        self.ends.push(self.bytes.len());
+        self.failed.push((self.count, error));
+        self.count += 1;
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -58,10 +72,9 @@ impl Gathered {
 
     /// A copy of the first item, and what keeps the segments that it names.
     pub(crate) fn first(&self) -> Option<FirstItem> {
-        let end = *self.ends.first()?;
         let result = match self.failed.first() {
             Some((0, error)) => Err(error.clone()),
-            _ => Ok(self.bytes[..end].to_vec()),
+            _ => Ok(record::take_item(&mut &self.records[..])?.to_vec()),
         };
         Some((result, self.held.clone()))
     }
@@ -73,20 +86,15 @@ impl Gathered {
 
     /// Hands out every item: its bytes or its error.
     pub(crate) fn drain(self, mut each: impl FnMut(Result<&[u8], TaskError>)) {
-        let Gathered {
-            bytes,
-            ends,
-            failed,
-            held: _held,
-        } = self;
-        let mut failed = failed.into_iter().peekable();
-        let mut start = 0;
-        for (item, end) in ends.into_iter().enumerate() {
-            match failed.next_if(|(failed, _)| *failed as usize == item) {
+        let mut failed = self.failed.into_iter().peekable();
+        let mut records = &self.records[..];
+        for item in 0..self.count {
+            match failed.next_if(|(failed, _)| *failed == item) {
                 Some((_, error)) => each(Err(error)),
-                None => each(Ok(&bytes[start..end])),
+                None => each(Ok(
+                    record::take_item(&mut records).expect("counted when it was taken")
+                )),
             }
-            start = end;
         }
     }
 }

@@ -52,6 +52,7 @@ impl Book {
     /// Delivers the whole records in `bytes`; how many bytes are left.
     fn parse(&mut self, slot: usize, mut bytes: &[u8]) -> usize {
         while !self.places[slot].corrupt {
+            let before = bytes;
             match record::take(&mut bytes) {
                 Ok(None) => break,
                 Ok(Some(Record::Heading(target))) => self.places[slot].target = Some(target),
@@ -61,6 +62,9 @@ impl Book {
                         matches!(target, Some(Target::Chunk { .. } | Target::Task { .. }));
                     if of_task && matches!(record, Record::Failed { .. }) {
                         self.crew.counts.failed += 1;
+                    }
+                    if matches!(record, Record::Item(_)) {
+                        bytes = before; // it is taken together with those that follow it
                     }
                     if !self.inbox(slot, target).take(record, &mut bytes) {
                         tracing::error!(
@@ -130,10 +134,12 @@ enum Inbox<'a> {
 }
 
 impl Inbox<'_> {
-    /// Takes a record, and the results that follow it directly in `rest`. Whether it belongs here.
+    /// Takes a record, behind which `rest` begins; if it is a result, `rest` begins with it, and what follows of its kind is taken too.
+    /// Whether it belongs here.
     fn take(self, record: Record<'_>, rest: &mut &[u8]) -> bool {
         match (self, record) {
             (Inbox::Items(items, limit), record) => take_items(items, limit, record, rest),
+            (Inbox::Nobody, Record::Item(_)) => record::take_item(rest).is_some(),
             (Inbox::Errors(errors, items), Record::Failed { item, error }) if item < items => {
                 errors.push((item, error));
                 true
@@ -160,13 +166,8 @@ fn take_items(items: &mut Gathered, limit: u32, record: Record<'_>, rest: &mut &
             );
             true
         }
-        Record::Item(bytes) if !is_full => {
-            items.push(bytes);
-            while items.len() < limit
-                && let Some(bytes) = record::take_item(rest)
-            {
-                items.push(bytes);
-            }
+        Record::Item(_) if !is_full => {
+            items.take(rest, limit - items.len());
             true
         }
         Record::Failed { error, .. } if !is_full => {
@@ -198,14 +199,23 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     const LIMIT: u32 = 5;
     let mut rest = bytes;
     let (mut items, mut errors, mut initializer) = (Gathered::default(), Vec::new(), None);
-    while let Ok(Some(record)) = record::take(&mut rest) {
+    loop {
+        let whole = rest;
+        let Ok(Some(record)) = record::take(&mut rest) else {
+            break;
+        };
         let before = rest.len();
+        if matches!(record, Record::Item(_)) {
+            rest = whole;
+        }
         let inbox = match (&record, before % 3) {
             (Record::Failed { .. }, 0) => Inbox::Errors(&mut errors, LIMIT),
             (Record::Failed { .. }, 1) => Inbox::Initializer(&mut initializer),
             _ => Inbox::Items(&mut items, LIMIT),
         };
-        inbox.take(record, &mut rest);
+        if !inbox.take(record, &mut rest) {
+            break;
+        }
         assert!(rest.len() <= before && items.len() <= LIMIT);
         assert!(errors.iter().all(|(item, _)| *item < LIMIT));
     }
