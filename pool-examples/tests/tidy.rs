@@ -23,6 +23,7 @@ const UNSAFE_FILES: &[&str] = &[
     "pool-core/src/start/fork_server.rs",
     "pool-core/src/start/hook.rs",
     "pool-core/src/sys/linux.rs",
+    "pool-core/src/sys/linux_code.rs",
     "pool-core/src/sys/linux_image.rs",
     "pool-core/src/sys/linux_worker.rs",
     "pool-core/src/sys/mod.rs",

@@ -43,6 +43,8 @@ control_layout! {
         pub(crate) tail: AtomicU64,
         /// How many workers there should be.
         pub(crate) workers: AtomicU32,
+        /// How many processors the pool's process may use.
+        pub(crate) processors: AtomicU32,
         /// How many slots were in use so far: those behind them have no memory yet.
         pub(crate) slots: AtomicU32,
         /// 1 while tasks wait for an entry of the table: a worker that finds no task tells the watcher.
@@ -421,6 +423,22 @@ impl Futex for SystemFutex {
 
     fn wake(&self, word: &AtomicU32) {
         sys::futex_wake(word, 1);
+    }
+}
+
+/// The same for a process that lets go of code before it sleeps.
+#[derive(Debug)]
+pub(crate) struct SheddingFutex;
+
+impl Futex for SheddingFutex {
+    fn wait(&self, word: &AtomicU32, expected: u32) {
+        let code = sys::unchanged_code();
+        sys::forget_code(&code);
+        sys::futex_wait(word, expected, None);
+    }
+
+    fn wake(&self, word: &AtomicU32) {
+        SystemFutex.wake(word);
     }
 }
 

@@ -19,6 +19,9 @@ control_layout! {
         pub(crate) news: CachePadded<AtomicU32>,
         /// A bit per slot whose worker sleeps or is about to. Whoever clears the bit owes the worker its wake-up.
         pub(crate) sleepers: CachePadded<[AtomicU64; MASKS]>,
+        /// Slot + 1 of the one worker that looks for news a while longer than the others; 0 if none does. Whoever rings takes it, and
+        /// need not wake another one instead.
+        pub(crate) lookout: CachePadded<AtomicU32>,
     }
 }
 
@@ -34,6 +37,22 @@ impl Bell {
     /// The count of publications; to be read before looking for work.
     pub(crate) fn news(&self) -> u32 {
         self.news.load(Ordering::Acquire) // SYNC: bell-news
+    }
+
+    /// Worker in `slot`: looks for other news than `seen` while `patient` says so, unless somebody else does that already. It may
+    /// have been counted on when this returns, so what follows is a look at the work, or [`Bell::sleep`], which sees the news.
+    pub(crate) fn look_out(&self, slot: usize, seen: u32, mut patient: impl FnMut() -> bool) {
+        let own = slot as u32 + 1;
+        let (taken, free) = (Ordering::AcqRel, Ordering::Relaxed);
+        if self.lookout.compare_exchange(0, own, taken, free).is_err() {
+            return;
+        }
+        inject::point("park.looking-out");
+        while self.news.load(Ordering::Relaxed) == seen && patient() {}
+        // SYNC: lookout (if a ringer has taken the word, its news are seen from here on)
+        let _ = self
+            .lookout
+            .compare_exchange(own, 0, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Worker in `slot`: sleeps until it is woken, unless there has been a publication since `seen` was read.
@@ -58,7 +77,9 @@ impl Bell {
     ) {
         self.news.fetch_add(1, Ordering::Release); // SYNC: bell-news
         fence(Ordering::SeqCst);
-        self.wake_some(wanted, wake, futex);
+        let looks = self.lookout.load(Ordering::Relaxed) != 0
+            && self.lookout.swap(0, Ordering::AcqRel) != 0; // SYNC: lookout
+        self.wake_some(wanted.saturating_sub(looks.into()), wake, futex);
     }
 
     /// Wakes up to `wanted` sleepers.
@@ -120,8 +141,11 @@ impl Bell {
         words.for_each(|word| rouse(word, futex));
     }
 
-    /// Pool: the worker of `slot` is dead and sleeps no more.
+    /// Pool: the worker of `slot` is dead, sleeps no more and looks out no more.
     pub(crate) fn forget(&self, slot: usize) {
+        let own = slot as u32 + 1;
+        let (taken, other) = (Ordering::AcqRel, Ordering::Relaxed);
+        let _ = self.lookout.compare_exchange(own, 0, taken, other);
         self.mask(slot).fetch_and(!bit(slot), Ordering::AcqRel);
     }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use pool_shm::transfer;
@@ -251,14 +251,17 @@ impl<S: 'static> PoolBuilder<S> {
         if self.method == StartMethod::Fork {
             start::before_fork()?;
         }
-        let workers = self.worker_count()?;
+        let here = Nest::here();
+        let workers = self.worker_count(here)?;
         self.life.check(workers, self.method, TypeId::of::<S>())?;
-        let nest = Nest::here().below(self.max_depth, workers)?;
-        let env = self.environment(workers)?;
+        let nest = here.below(self.max_depth, workers)?;
+        let env = self.environment(here, workers)?;
         let mut kept: Vec<Box<dyn Kept>> = Vec::new();
         let exit_type = self.life.settle()?;
         let setup = self.setup(nest, &mut kept)?;
         let control = Control::create(MAX_SLOTS).map_err(PoolErrorKind::Memory)?;
+        let processors = &control.orders().processors;
+        processors.store(here.processors() as u32, Ordering::Relaxed); // published with the segment
         let (kick, ties, held) = descriptors()
             .map_err(|error| start_error("descriptors for a pipe and a counter", error))?;
         // Before any thread of the pool is there.
@@ -305,15 +308,15 @@ impl<S: 'static> PoolBuilder<S> {
         Ok(pool)
     }
 
-    fn worker_count(&self) -> Result<usize, PoolError> {
+    fn worker_count(&self, here: Nest) -> Result<usize, PoolError> {
         let workers = self
             .workers
-            .unwrap_or_else(|| Nest::here().processors().min(MAX_WORKERS));
+            .unwrap_or_else(|| here.processors().min(MAX_WORKERS));
         let is_single = self.method == StartMethod::InProcess;
         check_workers(workers).map(|()| if is_single { 1 } else { workers })
     }
 
-    fn environment(&self, workers: usize) -> Result<Vec<(String, String)>, PoolError> {
+    fn environment(&self, here: Nest, workers: usize) -> Result<Vec<(String, String)>, PoolError> {
         if self.threads == Some(0) {
             let accepted = "a numeric library needs at least 1 thread".to_owned();
             return Err(PoolErrorKind::Option {
@@ -324,7 +327,7 @@ impl<S: 'static> PoolBuilder<S> {
             .into());
         }
         environment::check(&self.env)?;
-        let cores = Nest::here().processors();
+        let cores = here.processors();
         let threads = self.threads.unwrap_or((cores / workers).max(1)).to_string();
         let unset = THREAD_VARIABLES
             .iter()

@@ -212,7 +212,9 @@ pub(super) fn work(
     let _line = tie(lifeline.as_fd());
     let worked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         place.expect("the pool has a place for each worker that it starts");
-        Worker::new(control, life, &setup.terms, Some(kick)).live(setup, maker);
+        Worker::new(control, life, &setup.terms, Some(kick))
+            .of_own_process()
+            .live(setup, maker);
     }));
     flush_output();
     if worked.is_err() {

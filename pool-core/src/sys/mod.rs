@@ -4,11 +4,13 @@
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod linux_code;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux_image;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod linux_worker;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-pub(crate) use {linux::*, linux_image::*, linux_worker::*};
+pub(crate) use {linux::*, linux_code::*, linux_image::*, linux_worker::*};
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 mod unsupported;

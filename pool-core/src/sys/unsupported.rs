@@ -162,6 +162,12 @@ pub(crate) unsafe fn fork() -> io::Result<Option<u32>> {
     unsupported()
 }
 
+pub(crate) fn unchanged_code() -> Vec<std::ops::Range<usize>> {
+    Vec::new()
+}
+
+pub(crate) fn forget_code(_unchanged: &[std::ops::Range<usize>]) {}
+
 pub(crate) fn own_memory() -> io::Result<u64> {
     unsupported()
 }

@@ -12,7 +12,7 @@ mod terms;
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pool_shm::{LeaseCache, transfer};
 
@@ -29,7 +29,7 @@ pub(crate) use terms::Terms;
 
 use crate::atomic::{Ordering, fence};
 use crate::current;
-use crate::dispatch::control::{Control, SystemFutex, status};
+use crate::dispatch::control::{Control, SheddingFutex, SystemFutex, status};
 use crate::dispatch::order::Order;
 use crate::dispatch::record::Target;
 use crate::dispatch::tasks::{Finished, INLINE_BYTES, TaskEntry};
@@ -43,6 +43,11 @@ use crate::sys;
 const PAUSES: u32 = 30;
 /// How often it lets other threads run before it sleeps: about 50 to 100 µs.
 const YIELDS: u32 = 100;
+/// How long one worker of the pool goes on with that: waking a processor that has gone to sleep takes longer than most tasks.
+const LOOKOUT: Duration = Duration::from_millis(1);
+
+/// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds.
+const SHED: Duration = Duration::from_secs(1);
 
 /// A worker in its process or thread.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ pub(crate) struct Worker {
     number: usize,
     exit_hook: Option<u64>,
     quota: Quota,
+    /// When it may let go of code again that it does not need now; none if it has no process of its own.
+    sheds: Option<Instant>,
 }
 
 /// Makes a worker's state in a copy of the process that holds it.
@@ -99,7 +106,8 @@ impl Worker {
         kick: Option<OwnedFd>,
     ) -> Worker {
         let workers = control.orders().workers.load(Ordering::Relaxed) as usize;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // Asking the system would cost more than all else that a worker does before it is ready.
+        let cores = control.orders().processors.load(Ordering::Relaxed) as usize;
         let state: Box<dyn Any> = Box::new(());
         let belongings = Belongings {
             state,
@@ -119,6 +127,15 @@ impl Worker {
             number: life.worker,
             exit_hook: terms.exit_hook,
             quota: Quota::new(terms),
+            sheds: None,
+        }
+    }
+
+    /// The same with a process of its own.
+    pub(crate) fn of_own_process(self) -> Worker {
+        Worker {
+            sheds: Some(Instant::now()),
+            ..self
         }
     }
 
@@ -274,10 +291,23 @@ impl Worker {
         }
         // What tasks printed without a line end; a killed worker would take it along.
         boot::flush_output();
-        let wake = &self.control.slot(self.slot).wake;
-        self.control
-            .bell()
-            .sleep(self.slot, wake, seen, &SystemFutex);
+        let began = Instant::now();
+        self.control.bell().look_out(self.slot, seen, || {
+            std::thread::yield_now();
+            began.elapsed() < LOOKOUT
+        });
+        if self.control.bell().news() != seen {
+            return;
+        }
+        let (bell, slot) = (self.control.bell(), self.slot);
+        let wake = &self.control.slot(slot).wake;
+        match self.sheds.filter(|next| began >= *next) {
+            Some(_) => {
+                self.sheds = Some(began + SHED);
+                bell.sleep(slot, wake, seen, &SheddingFutex);
+            }
+            None => bell.sleep(slot, wake, seen, &SystemFutex),
+        }
     }
 
     /// Holds nothing that was lent, until it is the worker's turn again.

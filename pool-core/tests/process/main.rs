@@ -13,6 +13,7 @@ mod deadlines;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;
+mod into;
 mod leaving;
 mod locks;
 mod methods;

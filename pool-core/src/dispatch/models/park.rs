@@ -25,7 +25,7 @@ impl Hall {
         })
     }
 
-    /// Sleeps as a worker does until it gets a token.
+    /// Sleeps as a worker does until it gets a token; before it sleeps it looks out, if nobody else does.
     fn take(&self, slot: usize) {
         loop {
             let news = self.bell.news();
@@ -43,6 +43,7 @@ impl Hall {
                 }
                 continue;
             }
+            self.bell.look_out(slot, news, || false);
             self.bell.sleep(slot, &self.wake[slot], news, &self.kernel);
         }
     }
@@ -81,6 +82,23 @@ fn two_rings_of_one_reach_two_workers() {
         for worker in workers {
             worker.join().expect("gets its token");
         }
+    });
+}
+
+#[test]
+fn a_lookout_that_died_holds_nobody_up() {
+    check(3, || {
+        let hall = Hall::new();
+        hall.bell.lookout.store(2, Ordering::Relaxed); // it was killed before it gave up
+        let worker = {
+            let hall = hall.clone();
+            thread::spawn(move || hall.take(0))
+        };
+        hall.give(1); // counts on the dead
+        hall.bell.forget(1);
+        hall.bell.ring_all(hall.wake.iter(), &hall.kernel);
+        worker.join().expect("gets its token");
+        assert_eq!(hall.bell.lookout.load(Ordering::Relaxed), 0);
     });
 }
 

@@ -56,7 +56,7 @@ const ROWS: &[Row] = &[
         what: "memory of an idle worker of 4 (PSS), fork server",
         unit: Unit::Kibibytes,
         target: Target::AtMost(150.0),
-        rounds: 5,
+        rounds: 3,
         contenders: |_| memory(StartMethod::ForkServer),
         python: &[],
     },
@@ -65,7 +65,7 @@ const ROWS: &[Row] = &[
         what: "memory of an idle worker of 4 (PSS), spawn",
         unit: Unit::Kibibytes,
         target: Target::AtMost(500.0),
-        rounds: 5,
+        rounds: 3,
         contenders: |_| memory(StartMethod::Spawn),
         python: &[],
     },
@@ -158,7 +158,10 @@ fn procspawn_start(workers: usize) -> Contender {
 fn memory(method: StartMethod) -> Result<Vec<Contender>, Failure> {
     let pool = Pool::builder().workers(4).start_method(method).build()?;
     Ok(vec![Contender::new(OURS, move || {
+        // They have worked, and have had nothing to do since.
+        pause(Duration::from_millis(1_100));
         pool.map(answer, 0..1_000_u64)?;
+        pause(Duration::from_millis(20));
         let workers = pool.workers();
         let proportional: u64 = workers.iter().map(|worker| worker.proportional).sum();
         Ok(Unit::Kibibytes.figure(0.0, proportional as f64 / workers.len() as f64))

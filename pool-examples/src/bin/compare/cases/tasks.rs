@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 use pool_examples::failure::Failure;
+use pool_shm::SharedArray;
 use rayon::prelude::*;
 
 use super::{busy, median, pause, pool, rayon, seconds};
@@ -21,8 +22,17 @@ const POOLS: &[&str] = &[
 
 const ROWS: &[Row] = &[
     Row {
+        name: "map-into",
+        what: "map of 1,000,000 trivial indices into an array, per task",
+        unit: Unit::Nanoseconds,
+        target: Target::AtMostTimes(1.0, "rayon"),
+        rounds: 25,
+        contenders: map_into,
+        python: &[],
+    },
+    Row {
         name: "map-indices",
-        what: "map of 1,000,000 trivial indices, per task",
+        what: "the same into a new vector, per task",
         unit: Unit::Nanoseconds,
         target: Target::AtMostTimes(1.0, "rayon"),
         rounds: 25,
@@ -132,6 +142,29 @@ fn double(index: u64) -> u64 {
 
 fn ignore(index: u64) {
     std::hint::black_box(index);
+}
+
+/// Results are written where they stay.
+fn map_into(setting: &Setting) -> Result<Vec<Contender>, Failure> {
+    let unit = Unit::Nanoseconds;
+    let (ours, theirs) = (pool(setting.workers)?, rayon(setting.workers)?);
+    let count = 1_000_000_u64;
+    let (mut array, mut vector) = (SharedArray::<u64, _>::zeros(1_000_000)?, Vec::new());
+    Ok(vec![
+        Contender::new(OURS, move || {
+            let map = || Ok(ours.map_into(double, 0..count, &mut array)?);
+            Ok(unit.figure(seconds(map)?, count as f64))
+        }),
+        Contender::new("rayon", move || {
+            let map = || {
+                (0..count)
+                    .into_par_iter()
+                    .map(double)
+                    .collect_into_vec(&mut vector)
+            };
+            Ok(unit.figure(seconds(|| Ok(theirs.install(map)))?, count as f64))
+        }),
+    ])
 }
 
 fn map_indices(setting: &Setting) -> Result<Vec<Contender>, Failure> {
