@@ -120,7 +120,7 @@ fn who_ran(pool: &Pool<Shared>, shared: &Shared, schedule: Schedule, others: u32
             shared.await_count(others);
         }
         shared.count().fetch_add(1, Ordering::SeqCst);
-        worker()
+        (i, worker())
     };
     // A range is run by workers that claim chunks; the other number is in the counter's neighbour.
     let limit: &AtomicU32 = shared.segment.get(4).unwrap();
@@ -138,16 +138,13 @@ fn who_ran(pool: &Pool<Shared>, shared: &Shared, schedule: Schedule, others: u32
     shared.count().store(0, Ordering::SeqCst);
     let values: Vec<(u32, u32)> = (0..100).map(|i| (i, others)).collect();
     let job = pool.job(task).schedule(schedule);
-    let valued: Vec<usize> = match schedule {
-        // Items behind the one that waits are sent only if results are handed out as they come; theirs are those of the other
-        // worker, which come first.
-        Schedule::Dynamic { .. } => {
-            let mut workers: Vec<usize> = job.imap_unordered(values).map(Result::unwrap).collect();
-            workers.reverse();
-            workers
-        }
+    let mut valued: Vec<(u32, usize)> = match schedule {
+        // Items behind the one that waits are sent only if results are handed out as they come.
+        Schedule::Dynamic { .. } => job.imap_unordered(values).map(Result::unwrap).collect(),
         _ => job.map(values).unwrap(),
     };
+    valued.sort_unstable();
+    let valued: Vec<usize> = valued.into_iter().map(|(_, worker)| worker).collect();
     // The names of the workers may differ, the cut does not.
     let cut = |workers: &[usize]| -> Vec<bool> {
         workers.iter().map(|worker| *worker == workers[0]).collect()
