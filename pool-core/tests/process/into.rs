@@ -83,6 +83,7 @@ fn items_and_elements_are_equally_many_or_nothing_runs() {
     let ten = (0..20u64).filter(|i| *i < 10);
     pool.map_into(square, ten, &mut squares).unwrap();
     assert_eq!(squares.view()[9], 81);
+    drop((pool, squares));
     guard.assert_none();
 }
 
@@ -111,5 +112,6 @@ fn the_first_error_is_named_and_a_repeatable_task_begins_again() {
     // The array, its mapping and the pool are as good as ever.
     pool.map_into(|i: u32| i + 1, 0..5, &mut sums).unwrap();
     assert_eq!(sums.freeze().unwrap().view().to_vec(), [1, 2, 3, 4, 5]);
+    drop((pool, results));
     guard.assert_none();
 }
