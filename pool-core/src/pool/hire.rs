@@ -16,7 +16,7 @@ use crate::error::WorkerExit;
 use crate::nest::Nest;
 use crate::start::StartMethod;
 use crate::start::boot::{self, Life, Role};
-use crate::start::fork_server::ForkServer;
+use crate::start::fork_server::{ForkServer, Forked};
 use crate::sys;
 use crate::worker::Worker;
 
@@ -142,33 +142,39 @@ impl Watcher {
     }
 
     fn fork(&mut self, lives: &[Life]) -> io::Result<Vec<io::Result<Body>>> {
-        let server = match &self.server {
-            Some(server) => server,
+        let pids = match &self.server {
+            Some(server) => server.fork(lives.to_vec())?,
             None if self.plan.method == StartMethod::Fork => {
                 return Err(io::Error::other(
                     "the copy of the program from which workers were forked has ended, and no other can be made beside the threads that run now",
                 ));
             }
-            None => self.server.insert(ForkServer::start(
-                &self.plan.setup,
-                &self.plan.env,
-                &self.core.control,
-                &self.plan.ties,
-            )?),
+            None => self.fork_first(lives)?,
         };
-        let pids = server.fork(lives.to_vec())?;
-        Ok(pids
-            .into_iter()
-            .map(|pid| {
-                pid.and_then(|pid| {
-                    Ok(Body::Process(Process {
-                        pid,
-                        pidfd: sys::pidfd_open(pid)?,
-                        child: None,
-                    }))
-                })
-            })
-            .collect())
+        let body = |pid: u32| {
+            Ok(Body::Process(Process {
+                pid,
+                pidfd: sys::pidfd_open(pid)?,
+                child: None,
+            }))
+        };
+        Ok(pids.into_iter().map(|pid| pid.and_then(body)).collect())
+    }
+
+    /// Starts a fork server, which begins with these workers.
+    fn fork_first(&mut self, lives: &[Life]) -> io::Result<Forked> {
+        let (setup, env) = (&self.plan.setup, &self.plan.env);
+        let (control, ties) = (&self.core.control, &self.plan.ties);
+        match ForkServer::start(setup, env, control, ties, lives) {
+            Ok((server, pids)) => {
+                self.server = Some(server);
+                Ok(pids)
+            }
+            Err(error) => {
+                lives.iter().for_each(|life| self.bury_untold(life.slot));
+                Err(error)
+            }
+        }
     }
 
     /// The same with another fork server: this one has just ended, or does not answer.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use pool_shm::{Segment, SegmentHandle};
 use serde::{Deserialize, Serialize};
 
-use super::fork_server::{self, Template};
+use super::fork_server::{self, Meeting, Template};
 use crate::dispatch::control::{Control, Layout};
 use crate::nest::Nest;
 use crate::sys;
@@ -19,7 +19,7 @@ pub(crate) const VARIABLE: &str = "POOL_CORE_WORKER_OF";
 /// The same for a single process.
 pub(crate) const PROCESS_VARIABLE: &str = "POOL_CORE_PROCESS_OF";
 /// Changes with every change of [`Boot`].
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The message is small; what is large travels in the control segment.
 pub(crate) const LIMIT: usize = 64 << 10;
 
@@ -35,7 +35,12 @@ pub(crate) struct Boot {
 /// What the process is to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
-    ForkServer { rendezvous: String, token: u64 },
+    ForkServer {
+        rendezvous: String,
+        token: u64,
+        /// The workers to begin with.
+        first: Vec<Life>,
+    },
     Worker(Life),
 }
 
@@ -87,6 +92,27 @@ pub(crate) fn launch(
     control: &Control,
     ties: &Ties,
 ) -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = sys::socketpair()?;
+    tell(ours.as_fd(), role, setup, control, ties)?;
+    let child = execute(theirs, env)?;
+    Ok((child, ours))
+}
+
+/// Starts a process that waits for its message at the other end of `socket`.
+pub(super) fn execute(socket: OwnedFd, env: &[(String, String)]) -> io::Result<Child> {
+    program(socket, env)
+        .env(VARIABLE, std::process::id().to_string())
+        .spawn()
+}
+
+/// Sends a process its message.
+pub(super) fn tell(
+    socket: BorrowedFd<'_>,
+    role: Role,
+    setup: &Setup,
+    control: &Control,
+    ties: &Ties,
+) -> io::Result<()> {
     let boot = Boot {
         version: VERSION,
         role,
@@ -94,20 +120,12 @@ pub(crate) fn launch(
         setup: setup.clone(),
     };
     let bytes = postcard::to_stdvec(&boot).map_err(io::Error::other)?;
-    let (ours, theirs) = sys::socketpair()?;
-    sys::send_with_fds(
-        ours.as_fd(),
-        &bytes,
-        &[
-            control.segment().fd(),
-            ties.lifeline.as_fd(),
-            ties.kick.as_fd(),
-        ],
-    )?;
-    let child = program(theirs, env)
-        .env(VARIABLE, std::process::id().to_string())
-        .spawn()?;
-    Ok((child, ours))
+    let fds = [
+        control.segment().fd(),
+        ties.lifeline.as_fd(),
+        ties.kick.as_fd(),
+    ];
+    sys::send_with_fds(socket, &bytes, &fds)
 }
 
 /// This program once more, which takes its message from `socket`.
@@ -129,7 +147,11 @@ pub(super) fn enter(parent: u32) -> ! {
         Ok((boot, control, ties, socket)) => {
             worker::keep_panics();
             match boot.role {
-                Role::ForkServer { rendezvous, token } => {
+                Role::ForkServer {
+                    rendezvous,
+                    token,
+                    first,
+                } => {
                     let template = Template {
                         control: &control,
                         ties: &ties,
@@ -137,7 +159,12 @@ pub(super) fn enter(parent: u32) -> ! {
                         is_copy: false,
                         maker: None,
                     };
-                    fork_server::serve(&rendezvous, token, socket, &template)
+                    let meeting = Meeting {
+                        rendezvous: &rendezvous,
+                        token,
+                        socket,
+                    };
+                    fork_server::serve(meeting, first, &template)
                 }
                 Role::Worker(life) => {
                     drop(socket);

@@ -41,6 +41,25 @@ struct Hello {
     token: u64,
     requests: IpcSender<Request>,
     replies: IpcReceiver<Reply>,
+    /// As in [`Reply::Forked`].
+    first: Vec<Result<u32, i32>>,
+}
+
+/// The process ids of workers, or why there is none.
+pub(crate) type Forked = Vec<io::Result<u32>>;
+
+/// What a server says of `count` workers that it was to fork.
+fn forked(pids: Vec<Result<u32, i32>>, count: usize) -> io::Result<Forked> {
+    if pids.len() != count {
+        return Err(io::Error::other(format!(
+            "the fork server answers for {} workers instead of {count}",
+            pids.len()
+        )));
+    }
+    let pids = pids.into_iter();
+    Ok(pids
+        .map(|pid| pid.map_err(io::Error::from_raw_os_error))
+        .collect())
 }
 
 /// The longest that a healthy server takes to answer; a stopped one is given up after it.
@@ -68,30 +87,51 @@ pub(crate) struct Template<'a> {
     pub(crate) maker: Option<Maker<'a>>,
 }
 
+/// Where a server says that it is there.
+pub(super) struct Meeting<'a> {
+    pub(super) rendezvous: &'a str,
+    pub(super) token: u64,
+    /// One byte on it says that it has connected.
+    pub(super) socket: OwnedFd,
+}
+
 impl ForkServer {
-    /// Starts a server and waits until it answers.
+    /// Starts a server that forks a worker for each of these lives at once, and waits until it answers. With it come the workers'
+    /// process ids in the same order, or why there is none.
     pub(crate) fn start(
         setup: &Setup,
         env: &[(String, String)],
         control: &Control,
         ties: &Ties,
-    ) -> io::Result<ForkServer> {
-        let (rendezvous, name) = meeting_place()?;
-        let token = RandomState::new().build_hasher().finish();
-        let role = Role::ForkServer {
-            rendezvous: name,
-            token,
-        };
-        let (mut child, socket) = boot::launch(role, setup, env, control, ties)?;
-        let greeted = sys::pidfd_open(child.id())
-            .and_then(|pidfd| greet(rendezvous, token, &socket).map(|hello| (pidfd, hello)));
-        match greeted {
-            Ok((pidfd, hello)) => Ok(ForkServer {
-                requests: hello.requests,
-                replies: hello.replies,
-                pidfd,
-                child: Some(child),
-            }),
+        first: &[Life],
+    ) -> io::Result<(ForkServer, Forked)> {
+        let (socket, theirs) = sys::socketpair()?;
+        let mut child = boot::execute(theirs, env)?;
+        // What follows is done while the program is loaded.
+        let begun = meeting_place().and_then(|(rendezvous, name)| {
+            let token = RandomState::new().build_hasher().finish();
+            let role = Role::ForkServer {
+                rendezvous: name,
+                token,
+                first: first.to_vec(),
+            };
+            match boot::tell(socket.as_fd(), role, setup, control, ties) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // it has ended, which `greet` sees
+                told => told?,
+            }
+            let pidfd = sys::pidfd_open(child.id())?;
+            Ok((pidfd, greet(rendezvous, token, &socket)?))
+        });
+        match begun {
+            Ok((pidfd, hello)) => {
+                let server = ForkServer {
+                    requests: hello.requests,
+                    replies: hello.replies,
+                    pidfd,
+                    child: Some(child),
+                };
+                Ok((server, forked(hello.first, first.len())?))
+            }
             Err(error) => {
                 child.kill()?;
                 let exit = child.wait()?;
@@ -124,7 +164,14 @@ impl ForkServer {
                 sys::set_variable(name, value);
             }
             match sys::take_stdin().and_then(|_| theirs.try_clone()) {
-                Ok(socket) => serve(&name, token, socket, template),
+                Ok(socket) => {
+                    let meeting = Meeting {
+                        rendezvous: &name,
+                        token,
+                        socket,
+                    };
+                    serve(meeting, Vec::new(), template)
+                }
                 Err(_) => sys::exit_now(boot::FAILED),
             }
         })?;
@@ -156,13 +203,10 @@ impl ForkServer {
     }
 
     /// Forks a worker for each life; process ids in the same order, or why there is none.
-    pub(crate) fn fork(&self, workers: Vec<Life>) -> io::Result<Vec<io::Result<u32>>> {
+    pub(crate) fn fork(&self, workers: Vec<Life>) -> io::Result<Forked> {
         let count = workers.len();
         match self.ask(Request::Fork(workers))? {
-            Reply::Forked(pids) if pids.len() == count => Ok(pids
-                .into_iter()
-                .map(|pid| pid.map_err(io::Error::from_raw_os_error))
-                .collect()),
+            Reply::Forked(pids) => forked(pids, count),
             other => Err(io::Error::other(format!(
                 "the fork server gave the wrong answer {other:?}"
             ))),
@@ -234,19 +278,15 @@ fn greet(rendezvous: IpcOneShotServer<Hello>, token: u64, socket: &OwnedFd) -> i
     }
 }
 
-/// The server: answers until the pool is gone.
-pub(super) fn serve(rendezvous: &str, token: u64, socket: OwnedFd, template: &Template<'_>) -> ! {
+/// The server: forks workers for the `first` lives, says that it is there, and answers until the pool is gone.
+pub(super) fn serve(meeting: Meeting<'_>, first: Vec<Life>, template: &Template<'_>) -> ! {
     sys::set_name(&template.setup.name, "-forks");
     let _line = boot::tie(template.ties.lifeline.as_fd());
-    let served = connect(rendezvous, token, socket).and_then(|(requests, replies)| {
+    let fork_all = |lives: Vec<Life>| lives.into_iter().map(|life| fork(life, template)).collect();
+    let served = connect(meeting, fork_all(first)).and_then(|(requests, replies)| {
         loop {
             let reply = match requests.recv() {
-                Ok(Request::Fork(workers)) => Reply::Forked(
-                    workers
-                        .into_iter()
-                        .map(|worker| fork(worker, template))
-                        .collect(),
-                ),
+                Ok(Request::Fork(lives)) => Reply::Forked(fork_all(lives)),
                 Ok(Request::Reap(pid)) => Reply::Reaped(sys::reap_pid(pid)),
                 Err(IpcError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Ok(()), // the pool is gone
@@ -258,21 +298,21 @@ pub(super) fn serve(rendezvous: &str, token: u64, socket: OwnedFd, template: &Te
 }
 
 fn connect(
-    rendezvous: &str,
-    token: u64,
-    socket: OwnedFd,
+    meeting: Meeting<'_>,
+    first: Vec<Result<u32, i32>>,
 ) -> io::Result<(IpcReceiver<Request>, IpcSender<Reply>)> {
     let (their_requests, requests) = channel()?;
     let (replies, their_replies) = channel()?;
-    let hello = IpcSender::connect(rendezvous.to_owned())?;
+    let hello = IpcSender::connect(meeting.rendezvous.to_owned())?;
     hello
         .send(Hello {
-            token,
+            token: meeting.token,
             requests: their_requests,
             replies: their_replies,
+            first,
         })
         .map_err(io::Error::other)?;
-    sys::write_byte(socket.as_fd())?;
+    sys::write_byte(meeting.socket.as_fd())?;
     Ok((requests, replies))
 }
 
