@@ -130,14 +130,17 @@ impl<'a> ClaimTable<'a> {
         ClaimWord::from_bits(self.states[chunk as usize].load(Ordering::Acquire))
     }
 
-    /// Pool, before the job is open: gives chunk after chunk to these slots, one each. Whoever comes takes what is left then.
+    /// Pool, before the job is open: gives each of these slots an equal share of the chunks, one after the other, as its batch. If
+    /// there are fewer chunks than slots, the first slots get one each. Without slots nobody has any, and whoever comes takes them.
     pub(crate) fn deal(&self, slots: &[usize]) {
-        let mut dealt = 0;
-        for (chunk, slot) in (0..self.chunks()).zip(slots) {
-            let batch = pack(chunk, chunk + 1);
+        let chunks = u64::from(self.chunks());
+        let shares = (slots.len() as u64).min(chunks);
+        for (share, slot) in (0..shares).zip(slots) {
+            let start = |share: u64| (chunks * share / shares) as u32;
+            let batch = pack(start(share), start(share + 1));
             self.lines[*slot].batch.store(batch, Ordering::Relaxed); // published with the job
-            dealt = chunk + 1;
         }
+        let dealt = if shares == 0 { 0 } else { self.chunks() };
         self.words.cursor.store(dealt, Ordering::Relaxed);
     }
 

@@ -180,7 +180,7 @@ impl Core {
             plan,
         };
         self.clear(&open);
-        if cut.is_dealt() {
+        if !dealt_to.is_empty() {
             self.table(&open).deal(&dealt_to);
         }
         if !call.plan.is_empty() {

@@ -28,7 +28,8 @@ const WHOLE_ITEMS: usize = 1 << 22;
 pub enum Schedule {
     /// Chunks of one size, fine enough to balance uneven tasks and coarse enough that claiming them costs nothing beside cheap ones:
     /// by the number of tasks, and by the time that the task was seen to take in earlier calls. Workers claim them as they come,
-    /// and steal from each other at the end.
+    /// and steal from each other at the end. Over blocks of arrays each worker that is ready begins with an equal share, the same
+    /// one in each call over as many blocks, so it meets memory that it has mapped and may have in its caches.
     #[default]
     Auto,
     /// The tasks in equal consecutive parts, one for each worker that is ready when the call begins, in the order of their numbers;
@@ -117,6 +118,11 @@ impl Core {
     ) -> (Cut, Vec<usize>) {
         let workers = self.control.orders().workers.load(Ordering::Relaxed);
         match call.options.schedule {
+            Schedule::Auto if !call.plan.is_empty() => {
+                // Blocks: whoever had one in the last call has its memory mapped and maybe in its caches, so everybody begins with
+                // the same ones again. Who has finished steals, as ever.
+                (Cut::even(items, len), self.ready_slots(book))
+            }
             Schedule::Auto | Schedule::Dynamic { .. } => (Cut::even(items, len), Vec::new()),
             Schedule::Guided { min_chunk } => (Cut::falling(items, workers, min_chunk), Vec::new()),
             Schedule::Static => {

@@ -65,6 +65,13 @@ impl Pool {
         Arc::new(pool)
     }
 
+    /// With an equal share for each worker, of which the other one may take what it has not begun.
+    fn shared_out(chunks: usize) -> Arc<Pool> {
+        let pool = Pool::new(chunks);
+        pool.job.table().deal(&[0, 1]);
+        Arc::new(pool)
+    }
+
     /// The worker of `slot` runs what it can of the job. Whether it ran anything.
     fn visit(&self, slot: usize) -> bool {
         let Some(_) = join::join(&self.number, &self.joined[slot]) else {
@@ -192,6 +199,31 @@ fn the_dealt_chunk_of_a_dead_worker_is_run_by_another() {
     // Before it has claimed its chunk, in it, and behind it.
     for fuel in 0..6 {
         check(2, move || die_at(fuel, true, &Pool::dealt()));
+    }
+}
+
+#[test]
+fn shares_are_run_once_by_those_who_have_them_or_by_thieves() {
+    for chunks in [2, 3] {
+        check(1, move || run_by_two(&Pool::shared_out(chunks)));
+    }
+}
+
+#[test]
+fn the_share_of_a_worker_that_does_not_come_is_run_by_another() {
+    check(2, || {
+        let pool = Pool::shared_out(3);
+        let _ = pool.visit(1);
+        assert_eq!([0, 1, 2].map(|chunk| pool.runs(chunk)), [1; 3]);
+        assert!(pool.job.table().is_complete());
+    });
+}
+
+#[test]
+fn the_share_of_a_dead_worker_is_run_by_another() {
+    // Before its first claim, in the first chunk, and behind it.
+    for fuel in 0..6 {
+        check(1, move || die_at(fuel, true, &Pool::shared_out(2)));
     }
 }
 
