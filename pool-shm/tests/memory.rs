@@ -231,3 +231,85 @@ fn a_cgroup_that_is_too_small_is_an_error_with_its_numbers() {
     let left: u64 = left.split(' ').next().unwrap().parse().unwrap();
     assert!(left > 0 && left <= limit, "{text}");
 }
+
+/// What a process has mapped of an array in huge pages, and in all.
+fn mapped_huge(array: &SharedArray<u8, Ix1>) -> (u64, u64) {
+    let told = usage(array).unwrap();
+    let this = told.processes.iter().find(|p| p.pid == std::process::id());
+    this.map(|this| (this.huge, this.resident)).unwrap()
+}
+
+/// Whether the kernel gives this test a huge page of shared memory now.
+fn gives_huge_pages() -> bool {
+    let placement = Placement::new().huge_pages(HugePages::Transparent);
+    let (_array, obtained) = placement.zeros::<u8, _>(BYTES).unwrap();
+    obtained.huge > 0
+}
+
+#[test]
+fn a_large_array_lies_in_huge_pages_where_the_kernel_has_them() {
+    if !gives_huge_pages() {
+        eprintln!("skipped: the kernel has no huge pages for shared memory now");
+        return;
+    }
+    // With a rest that is no huge page.
+    let mut array = SharedArray::<u8, _>::zeros(2 * BYTES + 12_345).unwrap();
+    assert!(array.view().iter().all(|byte| *byte == 0));
+    array.view_mut().fill(9);
+    let (huge, resident) = mapped_huge(&array);
+    assert!(huge >= BYTES as u64 && huge < resident, "{huge} {resident}");
+    let allocated = usage(&array).unwrap().allocated;
+    assert!(allocated < 2 * BYTES as u64 + (1 << 20), "{allocated}");
+    let frozen = array.freeze().unwrap();
+    assert!(frozen.view().iter().all(|byte| *byte == 9));
+}
+
+#[test]
+fn a_new_array_takes_the_memory_of_the_old_one() {
+    let mut first = SharedArray::<u64, _>::zeros((BYTES / 64, 8)).unwrap();
+    first.view_mut().fill(u64::MAX);
+    let place = first.view().as_ptr().addr();
+    let allocated = usage(&first).unwrap().allocated;
+    // A little shorter, of another type and with other axes.
+    let next = first.recycle::<f32, _>(BYTES / 4 - 5000).unwrap();
+    assert_eq!(next.view().as_ptr().addr(), place);
+    assert_eq!(usage(&next).unwrap().allocated, allocated);
+    assert!(next.view()[0].is_nan() && next.len() == BYTES / 4 - 5000);
+    // Behind its end nothing is left of the first; so longer again shows zeros there.
+    let mut longer = next.recycle::<u64, _>(BYTES / 8).unwrap();
+    assert_eq!(longer.view().as_ptr().addr(), place);
+    let kept = (BYTES - 20_000) / 8;
+    assert!(
+        longer
+            .view()
+            .iter()
+            .take(kept)
+            .all(|word| *word == u64::MAX)
+    );
+    assert!(longer.view().iter().skip(kept).all(|word| *word == 0));
+    longer.view_mut().fill(3);
+    assert!(
+        longer
+            .freeze()
+            .unwrap()
+            .view()
+            .iter()
+            .all(|word| *word == 3)
+    );
+}
+
+#[test]
+fn memory_that_does_not_fit_is_not_taken() {
+    for (old, new) in [
+        (BYTES, BYTES / 2),
+        (BYTES, 2 * BYTES),
+        (10, BYTES),
+        (BYTES, 10),
+        (10, 10),
+    ] {
+        let first = SharedArray::from_elem(old, 7_u8).unwrap();
+        let next = first.recycle::<u8, _>(new).unwrap();
+        assert_eq!(next.len(), new);
+        assert!(next.view().iter().all(|byte| *byte == 0), "{old} {new}");
+    }
+}

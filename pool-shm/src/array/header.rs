@@ -30,8 +30,9 @@ const _: () = assert!(size_of::<Header>() <= DATA_OFFSET);
 impl Header {
     /// Describes a new array of `bytes` bytes.
     pub(crate) fn fill(&self, dtype: DType, bytes: usize) {
-        // Nobody else knows the segment yet, and whatever tells them of it
-        // orders these stores before their loads.
+        // Nobody else knows the segment yet, or (of an array that takes the
+        // memory of another one) everybody who did has given it back, and
+        // whatever tells them of the array orders these stores before their loads.
         for (word, code) in self.element.iter().zip(dtype.base().code()) {
             word.store(code, Ordering::Relaxed);
         }

@@ -9,6 +9,9 @@ use crate::segment::{Segment, SegmentFile, SegmentId};
 use ndarray::Dimension;
 use std::sync::{Arc, Weak};
 
+/// An array may take a segment of which up to one part in so many is too much.
+const SPARE: usize = 8;
+
 /// The right to use a segment's memory, which exists once in all processes.
 ///
 /// On drop the memory is given back even if somebody who had borrowed blocks
@@ -35,9 +38,33 @@ impl Owner {
         layout: Layout<D>,
     ) -> Result<(Self, Placed<T, D>), ShmError> {
         let bytes = layout.len() * size_of::<T>();
-        let segment = Segment::create(bytes.saturating_add(super::DATA_OFFSET))?;
+        let segment = Segment::create_gathered(bytes.saturating_add(super::DATA_OFFSET))?;
         let placed = place(&segment, 0, layout)?;
         Ok((Owner::new(segment), placed))
+    }
+
+    /// Whether the segment is large enough for an array of so many bytes, and
+    /// not much larger.
+    pub(super) fn suits(&self, bytes: usize) -> bool {
+        let end = bytes.saturating_add(super::DATA_OFFSET);
+        let len = self.segment.len();
+        end <= len && len - end <= len / SPARE
+    }
+
+    /// Describes a new array in the segment, which [`suits`](Self::suits) it; its
+    /// elements are what stands there.
+    ///
+    /// Those to whom the array before was lent stay lessees: they may have the
+    /// segment mapped, which is what makes it worth having.
+    pub(super) fn reuse<T: Element, D: Dimension>(
+        &self,
+        layout: Layout<D>,
+    ) -> Result<Placed<T, D>, ShmError> {
+        // What the array before has left behind the end of this one is nobody's
+        // business.
+        let end = layout.len() * size_of::<T>() + super::DATA_OFFSET;
+        self.segment.file().clear_from(end)?;
+        place(&self.segment, 0, layout)
     }
 
     /// Makes everybody who borrowed blocks unmap the segment, ends this

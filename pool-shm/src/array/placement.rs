@@ -38,10 +38,12 @@ pub struct Placement {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HugePages {
-    /// As the system does by itself.
+    /// Huge ones for a large array, as far as the kernel finds them in good
+    /// time (Linux 6.1 and later), but not for one that is spread over nodes.
     #[default]
     System,
-    /// Huge ones where the kernel finds them and the administrator lets it
+    /// The same, and where the kernel did not find them, or before Linux 6.1,
+    /// those that the administrator lets it give
     /// (`/sys/kernel/mm/transparent_hugepage/shmem_enabled` is `advise`,
     /// `within_size` or `always`). Such an array is always prefaulted.
     Transparent,
@@ -117,25 +119,38 @@ impl Placement {
 
     /// A segment with memory behind it.
     fn segment(&self, len: usize, obtained: &mut Obtained) -> Result<Segment, ShmError> {
+        let transparent = self.huge_pages == HugePages::Transparent;
         let segment = match self.reserved(len, obtained) {
             Some(segment) => segment,
-            None => Segment::create_sparse(len)?,
+            None if transparent || self.interleave => self.sparse(len, obtained)?,
+            None => Segment::create_gathered(len)?,
         };
+        if self.prefault {
+            segment.populate()?;
+        }
+        obtained.prefaulted = self.prefault || transparent;
+        Ok(segment)
+    }
+
+    /// A segment whose memory is put behind it only when the kernel knows where
+    /// and in which pages it shall be.
+    fn sparse(&self, len: usize, obtained: &mut Obtained) -> Result<Segment, ShmError> {
+        let segment = Segment::create_sparse(len)?;
         if self.interleave {
             spread(&segment, obtained);
         }
         if self.huge_pages == HugePages::Transparent {
-            // Pages that are there already would not become huge ones, so
-            // they are made by touching them, not by reserving.
             segment.check_budget()?;
-            advise(&segment, obtained);
+            // Huge pages that are gathered come from one node.
+            let gathered = if self.interleave { 0 } else { segment.gather() };
+            if gathered == 0 {
+                // Pages that are there already would not become huge ones, so
+                // they are made by touching them, not by reserving.
+                advise(&segment, obtained);
+            }
             segment.populate()?;
         }
         segment.reserve(0..segment.len())?;
-        if self.prefault {
-            segment.populate()?;
-        }
-        obtained.prefaulted = self.prefault || self.huge_pages == HugePages::Transparent;
         Ok(segment)
     }
 

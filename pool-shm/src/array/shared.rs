@@ -212,6 +212,51 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
         self.recast(layout)
     }
 
+    /// A new array in the memory of this one. Its elements are whatever bits
+    /// stand there: write each before you read it.
+    ///
+    /// It is for the next array of about the same size, as of a step of a
+    /// computation. Its pages are there, and workers to whom blocks of this one
+    /// were lent have them mapped: blocks are written several times as fast as
+    /// in an array of [`zeros`](Self::zeros), whose pages have to be made and
+    /// cleared. (Clearing used ones takes as long, so dropped arrays are not
+    /// kept for `zeros`.)
+    ///
+    /// The memory is taken over if the new array needs no more than there is and
+    /// at most an eighth would be in vain; otherwise, and for small arrays
+    /// (up to 64 KiB), this one is dropped and the new one is as by `zeros`.
+    ///
+    /// ```
+    /// use pool_shm::SharedArray;
+    ///
+    /// let first = SharedArray::from_elem((1000, 100), 1.5)?;
+    /// let mut next = first.recycle::<u64, _>(100_000)?;
+    /// next.view_mut().fill(7);
+    /// assert_eq!(next.view().sum(), 700_000);
+    /// # Ok::<(), pool_shm::ShmError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`zeros`](Self::zeros); this array is dropped then.
+    pub fn recycle<U: Element, E: Dimension>(
+        self,
+        shape: impl ShapeBuilder<Dim = E>,
+    ) -> Result<SharedArray<U, E>, ShmError> {
+        let layout = Layout::from_builder(shape, size_of::<U>())?;
+        match self.owner {
+            Owned::Segment(owner) if owner.suits(layout.len() * size_of::<U>()) => {
+                let placed = owner.reuse(layout)?;
+                Ok(SharedArray::from_parts(owner, placed))
+            }
+            owner => {
+                // Its memory may be needed for the new one.
+                drop((owner, self.placed));
+                SharedArray::new(layout)
+            }
+        }
+    }
+
     fn recast<U: Element, E: Dimension>(
         self,
         layout: Layout<E>,

@@ -224,6 +224,15 @@ impl SegmentFile {
         }
     }
 
+    /// Makes everything from `offset` on zero.
+    pub(crate) fn clear_from(&self, offset: usize) -> Result<(), ShmError> {
+        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        for at in (offset..self.len).step_by(ZEROS.len()) {
+            self.write(at, &ZEROS[..ZEROS.len().min(self.len - at)])?;
+        }
+        Ok(())
+    }
+
     /// Copies `bytes` to `offset` through the kernel, which for memory that was
     /// never touched takes half the time of a copy through a mapping: there
     /// are no page faults, and no page is cleared first.
@@ -235,6 +244,15 @@ impl SegmentFile {
                 .map_err(|e| system("write to a shared segment", e))?;
         }
         Ok(())
+    }
+
+    /// Puts memory behind all that has none. The first `made` bytes have, and
+    /// [`check_budget`](Self::check_budget) has admitted all.
+    pub(super) fn fill(&self, made: usize) -> Result<(), ShmError> {
+        if made == self.len {
+            return Ok(());
+        }
+        put_memory(self.fd(), made as u64, (self.len - made) as u64)
     }
 
     /// Puts memory behind a part of the file.

@@ -1,10 +1,10 @@
 //! A segment that is sealed against writing, mapped for reading.
 
+use super::map::Map;
 use super::registry::Registry;
 use super::{SegmentFile, SegmentHandle, check_range};
 use crate::error::{Kind, ShmError, mapping};
 use crate::shared::Shared;
-use memmap2::{Mmap, MmapOptions};
 use std::sync::Arc;
 
 /// A mapping that nobody can write, in any process; clones are the same one.
@@ -34,7 +34,7 @@ impl FrozenSegment {
     }
 
     pub(crate) fn as_ptr(&self) -> *const u8 {
-        self.mapping.map.as_ptr()
+        self.mapping.map.as_ptr().cast_const()
     }
 
     /// As [`Segment::get`](crate::Segment::get). Only loads may be done.
@@ -53,7 +53,7 @@ static FROZEN: Registry<FrozenMapping> = Registry::new();
 /// One read-only mapping of a sealed file, unmapped on drop.
 #[derive(Debug)]
 struct FrozenMapping {
-    map: Mmap,
+    map: Map,
     file: Arc<SegmentFile>,
 }
 
@@ -65,10 +65,7 @@ impl FrozenMapping {
         }
         // Populating at once was measured not to pay: the kernel maps what is
         // there around each first read anyway.
-        let map = MmapOptions::new()
-            .len(file.len())
-            .map_if_safe(&file.fd())
-            .map_err(|e| mapping(file.len(), e.into()))?;
+        let map = Map::new(&file, false).map_err(|e| mapping(file.len(), e))?;
         Ok(FrozenMapping { map, file })
     }
 }

@@ -1,5 +1,6 @@
 //! A segment mapped for reading and writing.
 
+use super::map::Map;
 use super::registry::Registry;
 use super::{SegmentFile, SegmentHandle, SegmentId};
 use crate::array::Memory;
@@ -7,8 +8,8 @@ use crate::cells::Cells;
 use crate::error::{Kind, ShmError, mapping};
 use crate::lease::{self, Lessee};
 use crate::shared::Shared;
+use crate::sys;
 use crate::transfer;
-use memmap2::{Advice, MmapOptions, MmapRaw};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -79,6 +80,28 @@ impl Segment {
         Segment::map(Arc::new(SegmentFile::create(len, false)?))
     }
 
+    /// As [`create`](Self::create), for an array, which will be used as a
+    /// whole: in huge pages, if they can be had (see [`super::map`]).
+    pub(crate) fn create_gathered(len: usize) -> Result<Segment, ShmError> {
+        /// Smaller ones come at once, and are not worth the calls.
+        const LEAST: usize = 2;
+        let huge = sys::huge_page_length().unwrap_or(usize::MAX);
+        if len / huge < LEAST {
+            return Segment::create(len);
+        }
+        let segment = Segment::create_sparse(len)?;
+        segment.check_budget()?;
+        let made = segment.gather();
+        segment.mapping.file.fill(made)?;
+        Ok(segment)
+    }
+
+    /// Makes its memory, of which there is none yet, in huge pages, as far as
+    /// that can be had; how many bytes, from the start on.
+    pub(crate) fn gather(&self) -> usize {
+        self.mapping.map.gather(self.file())
+    }
+
     /// Makes a segment of huge pages that were set aside.
     pub(crate) fn create_huge(len: usize) -> Result<Segment, ShmError> {
         Segment::map(Arc::new(SegmentFile::create_huge(len)?))
@@ -92,13 +115,13 @@ impl Segment {
     /// Makes every page, and maps it here.
     pub(crate) fn populate(&self) -> Result<(), ShmError> {
         let need = self.len() as u64;
-        let populated = self.mapping.map.advise(Advice::PopulateWrite);
+        let populated = self.mapping.map.make_pages(0..self.len());
         Ok(populated.map_err(|source| Kind::NoSpace { need, source })?)
     }
 
     /// Asks for huge pages, where there are none yet.
     pub(crate) fn advise_huge(&self) -> std::io::Result<()> {
-        self.mapping.map.advise(Advice::HugePage)
+        self.mapping.map.wish_huge()
     }
 
     /// Puts memory behind a range of bytes. What is there stays.
@@ -114,8 +137,7 @@ impl Segment {
             return Err(error);
         }
         // The descriptor may have been closed by somebody else's code; the mapping does not need it.
-        let touched =
-            (self.mapping.map).advise_range(Advice::PopulateWrite, range.start, range.len());
+        let touched = self.mapping.map.make_pages(range);
         touched.map_err(|_| error)
     }
 
@@ -186,7 +208,7 @@ impl Segment {
     /// unless something excludes them.
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.mapping.map.as_mut_ptr()
+        self.mapping.map.as_ptr()
     }
 
     /// A reference to the `T` at `offset` bytes.
@@ -298,7 +320,7 @@ static MAPPED: Registry<Mapping> = Registry::new();
 /// One writable mapping, unmapped on drop.
 #[derive(Debug)]
 struct Mapping {
-    map: MmapRaw,
+    map: Map,
     file: Arc<SegmentFile>,
     /// Who may have the segment mapped because parts of it were lent.
     lessees: Mutex<Vec<Weak<dyn Lessee>>>,
@@ -310,10 +332,7 @@ impl Mapping {
             let id = file.id().to_string();
             return Err(Kind::Frozen { id }.into());
         }
-        let map = MmapOptions::new()
-            .len(file.len())
-            .map_raw(&file.fd())
-            .map_err(|e| mapping(file.len(), e))?;
+        let map = Map::new(&file, true).map_err(|e| mapping(file.len(), e))?;
         let lessees = Mutex::default();
         Ok(Mapping { map, file, lessees })
     }

@@ -4,6 +4,7 @@ mod disk;
 mod file;
 mod frozen;
 mod handle;
+mod map;
 mod mapping;
 mod private;
 mod registry;

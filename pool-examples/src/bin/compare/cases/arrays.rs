@@ -39,7 +39,7 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "populate-next",
-        what: "populate the next array of that size",
+        what: "populate the next array of that size (in the memory of the last)",
         unit: Unit::Gigabytes,
         target: Target::AtLeast(10.0),
         rounds: 6,
@@ -208,19 +208,36 @@ fn populate_again(setting: &Setting) -> Result<Vec<Contender>, Failure> {
 }
 
 fn populate_next(setting: &Setting) -> Result<Vec<Contender>, Failure> {
-    let pool = pool(setting.workers)?;
+    let (reusing, dropping) = (pool(setting.workers)?, pool(setting.workers)?);
     let bytes = 1 << 30;
-    Ok(vec![Contender::new(OURS, move || {
-        let mut first = SharedArray::<f64, Ix2>::zeros(shape(bytes))?;
-        fill_by_pool(&pool, &mut first)?;
-        drop(first);
-        let call = || {
-            let mut next = SharedArray::<f64, Ix2>::zeros(shape(bytes))?;
-            fill_by_pool(&pool, &mut next)?;
-            Ok(next)
-        };
-        Ok(Unit::Gigabytes.figure(seconds(call)?, bytes as f64))
-    })])
+    let mut last = None;
+    Ok(vec![
+        Contender::new(OURS, move || {
+            let mut first = match last.take() {
+                Some(array) => array,
+                None => SharedArray::<f64, Ix2>::zeros(shape(bytes))?,
+            };
+            fill_by_pool(&reusing, &mut first)?;
+            let call = || {
+                let mut next = first.recycle::<f64, Ix2>(shape(bytes))?;
+                fill_by_pool(&reusing, &mut next)?;
+                last = Some(next);
+                Ok(())
+            };
+            Ok(Unit::Gigabytes.figure(seconds(call)?, bytes as f64))
+        }),
+        Contender::new("in fresh memory", move || {
+            let mut first = SharedArray::<f64, Ix2>::zeros(shape(bytes))?;
+            fill_by_pool(&dropping, &mut first)?;
+            drop(first);
+            let call = || {
+                let mut next = SharedArray::<f64, Ix2>::zeros(shape(bytes))?;
+                fill_by_pool(&dropping, &mut next)?;
+                Ok(next)
+            };
+            Ok(Unit::Gigabytes.figure(seconds(call)?, bytes as f64))
+        }),
+    ])
 }
 
 fn from_array(_: &Setting) -> Result<Vec<Contender>, Failure> {
