@@ -47,6 +47,7 @@ const UNSAFE_FILES: &[&str] = &[
     "pool-shm/src/lease/tuples.rs",
     "pool-shm/src/segment/disk.rs",
     "pool-shm/src/segment/frozen.rs",
+    "pool-shm/src/segment/map.rs",
     "pool-shm/src/segment/mapping.rs",
     "pool-shm/src/segment/private.rs",
     "pool-shm/src/shared.rs",
@@ -57,7 +58,9 @@ const UNSAFE_FILES: &[&str] = &[
     "pool-shm/src/sys/linux_numa.rs",
     "pool-shm/src/sync/reentrant_mutex.rs",
     "pool-shm/src/sync/rw_lock.rs",
+    "pool-shm/src/sys/linux_map.rs",
     "pool-shm/src/sys/linux_sync.rs",
+    "pool-shm/src/sys/unsupported_map.rs",
     "pool-shm/src/sys/unsupported_sync.rs",
 ];
 

@@ -253,12 +253,21 @@ impl<T: Element, D: Dimension> Placed<T, D> {
         self.data
     }
 
-    /// Copies all elements, given in the order of memory, into a new array.
-    pub(crate) fn write(&self, elements: &[T]) -> Result<(), ShmError> {
-        assert_eq!(elements.len(), self.layout.len(), "as many elements");
+    /// Copies elements, given in the order of memory, into a new array: those
+    /// from number `first` on, up to the last.
+    pub(crate) fn write(&self, first: usize, elements: &[T]) -> Result<(), ShmError> {
+        assert_eq!(first + elements.len(), self.layout.len(), "up to the last");
         assert!(self.layout.is_contiguous(), "a whole array");
-        let file = self.memory.file();
-        file.write(self.place.first, bytemuck::cast_slice(elements))
+        let at = self.place.first + first * size_of::<T>();
+        self.memory.file().write(at, bytemuck::cast_slice(elements))
+    }
+
+    /// How many elements of a new array, from the first on, lie in huge pages.
+    pub(crate) fn gathered(&self) -> usize {
+        let Memory::Writable(segment) = &self.memory else {
+            return 0;
+        };
+        segment.gathered().saturating_sub(self.place.first) / size_of::<T>()
     }
 
     fn raw_view(&self) -> RawArrayViewMut<T, D> {

@@ -130,10 +130,22 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
         )?;
         let mut array = Self::new(layout)?;
         match source.as_slice_memory_order() {
-            Some(elements) if order.is_some() => array.placed.write(elements)?,
+            Some(elements) if order.is_some() => array.copy_from(elements)?,
             _ => array.view_mut().assign(source),
         }
         Ok(array)
+    }
+
+    /// Copies all elements, given in the order of memory, into a new array: what
+    /// lies in huge pages through the mapping, the rest through the kernel, which
+    /// makes and fills a small page at once.
+    fn copy_from(&mut self, elements: &[T]) -> Result<(), ShmError> {
+        let huge = self.placed.gathered().min(elements.len());
+        let (mapped, rest) = elements.split_at(huge);
+        let mut view = self.view_mut();
+        let own = view.as_slice_memory_order_mut();
+        own.expect("a whole array is contiguous")[..huge].copy_from_slice(mapped);
+        self.placed.write(huge, rest)
     }
 
     fn new(layout: Layout<D>) -> Result<Self, ShmError> {
@@ -176,7 +188,7 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
         let (owner, placed) = Owner::create(self.placed.layout().clone())?;
         let view = self.view();
         let elements = view.as_slice_memory_order();
-        placed.write(elements.expect("a whole array is contiguous"))?;
+        placed.write(0, elements.expect("a whole array is contiguous"))?;
         Ok((owner, placed))
     }
 

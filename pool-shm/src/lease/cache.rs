@@ -8,6 +8,10 @@ use std::cell::RefCell;
 /// How many segments are kept.
 const KEPT: usize = 8;
 
+/// How many of them are looked at whenever another one is mapped: a look takes
+/// 2 microseconds, and somebody waits for what is being mapped.
+const LOOKS: usize = 2;
+
 /// Segments that a worker keeps mapped for the next job, the last eight that
 /// were used.
 ///
@@ -15,11 +19,13 @@ const KEPT: usize = 8;
 /// but newly mapped runs at a quarter of the speed. What is kept holds no
 /// memory for long: the owner of a [`SharedArray`](crate::SharedArray) takes
 /// the memory out when it drops the array, and anything that its process has
-/// closed is let go when the next segment is mapped.
+/// closed is let go when one of the next four segments is mapped.
 #[derive(Debug, Default)]
 pub struct LeaseCache {
     /// The one used last stands last.
     kept: Vec<Kept>,
+    /// How often one was looked at, to see whether its lender still has it.
+    looks: u64,
 }
 
 /// A mapping, and the handle by which it was lent.
@@ -29,6 +35,8 @@ struct Kept {
     handle: SegmentHandle,
     /// Lent for writing, so that its owner may want to freeze it.
     lent: bool,
+    /// [`LeaseCache::looks`] when it was looked at last.
+    looked: u64,
 }
 
 impl LeaseCache {
@@ -120,7 +128,7 @@ impl LeaseCache {
     /// Maps a segment and makes room for it.
     fn add(&mut self, handle: &SegmentHandle, frozen: bool) -> Result<Kept, ShmError> {
         let memory = map(handle, frozen)?;
-        self.kept.retain(|kept| SegmentFile::is_kept(&kept.handle));
+        self.let_closed_go();
         if self.kept.len() >= KEPT {
             self.kept.remove(0);
         }
@@ -128,7 +136,23 @@ impl LeaseCache {
             memory,
             handle: handle.clone(),
             lent: false,
+            looked: self.looks,
         })
+    }
+
+    /// Looks at those that were not looked at for longest, and lets go of what
+    /// its lender has closed.
+    fn let_closed_go(&mut self) {
+        for _ in 0..LOOKS.min(self.kept.len()) {
+            self.looks += 1;
+            let longest = (0..self.kept.len()).min_by_key(|at| self.kept[*at].looked);
+            let Some(at) = longest else { return };
+            if SegmentFile::is_kept(&self.kept[at].handle) {
+                self.kept[at].looked = self.looks;
+            } else {
+                self.kept.remove(at);
+            }
+        }
     }
 }
 
@@ -221,6 +245,24 @@ mod tests {
         // that has gone is one whose handle leads nowhere.
         cache.kept[0].handle.fd = 1_000_000;
         assert_eq!(lend(&mut cache, &third), 2);
+    }
+
+    #[test]
+    fn what_the_lender_has_closed_goes_within_four_others() {
+        for gone in 0..KEPT {
+            let mut cache = LeaseCache::default();
+            let segments: Vec<_> = (0..12).map(|_| Segment::create(1).unwrap()).collect();
+            let (first, next) = segments.split_at(KEPT);
+            for segment in first {
+                cache.map(&segment.handle(), false).unwrap();
+            }
+            cache.kept[gone].handle.fd = 1_000_000;
+            let id = cache.kept[gone].handle.id();
+            for segment in next {
+                cache.map(&segment.handle(), false).unwrap();
+            }
+            assert!(cache.kept.iter().all(|kept| kept.handle.id() != id));
+        }
     }
 
     #[test]

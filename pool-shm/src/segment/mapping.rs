@@ -13,6 +13,7 @@ use crate::transfer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// A piece of memory that processes share: a memfd of fixed length, mapped for
@@ -99,7 +100,14 @@ impl Segment {
     /// Makes its memory, of which there is none yet, in huge pages, as far as
     /// that can be had; how many bytes, from the start on.
     pub(crate) fn gather(&self) -> usize {
-        self.mapping.map.gather(self.file())
+        let made = self.mapping.map.gather(self.file());
+        self.mapping.gathered.store(made, Ordering::Relaxed);
+        made
+    }
+
+    /// How many bytes, from the start on, this process has gathered in huge pages.
+    pub(crate) fn gathered(&self) -> usize {
+        self.mapping.gathered.load(Ordering::Relaxed)
     }
 
     /// Makes a segment of huge pages that were set aside.
@@ -321,6 +329,7 @@ static MAPPED: Registry<Mapping> = Registry::new();
 #[derive(Debug)]
 struct Mapping {
     map: Map,
+    gathered: AtomicUsize,
     file: Arc<SegmentFile>,
     /// Who may have the segment mapped because parts of it were lent.
     lessees: Mutex<Vec<Weak<dyn Lessee>>>,
@@ -333,8 +342,12 @@ impl Mapping {
             return Err(Kind::Frozen { id }.into());
         }
         let map = Map::new(&file, true).map_err(|e| mapping(file.len(), e))?;
-        let lessees = Mutex::default();
-        Ok(Mapping { map, file, lessees })
+        Ok(Mapping {
+            map,
+            gathered: AtomicUsize::new(0),
+            file,
+            lessees: Mutex::default(),
+        })
     }
 }
 
