@@ -97,6 +97,50 @@ fn static_parts_are_equal_and_stay_with_their_workers() {
     }
 }
 
+/// Ends when the other worker is in a task, too.
+fn in_pairs(shared: &mut Shared, _: BlockMut<'_, u8, Ix1>) -> usize {
+    let ticket = shared.count().fetch_add(1, Ordering::SeqCst) + 1;
+    shared.await_count(ticket.next_multiple_of(2));
+    worker()
+}
+
+#[test]
+fn each_worker_begins_with_the_same_blocks_in_each_call() {
+    for method in METHODS {
+        let shared = Shared::new();
+        let pool = pool(method, 2, &shared);
+        let mut array = SharedArray::<u8, _>::zeros(40).unwrap();
+        for _ in 0..20 {
+            let pair = pool.map_blocks(in_pairs, array.axis_chunks_mut(Axis(0), 20));
+            assert_eq!(pair.unwrap(), [0, 1]);
+            let four = pool.map_blocks(in_pairs, array.axis_chunks_mut(Axis(0), 10));
+            assert_eq!(four.unwrap(), [0, 0, 1, 1]);
+        }
+    }
+}
+
+#[test]
+fn a_block_of_a_busy_worker_is_taken_by_another() {
+    let shared = Shared::new();
+    let pool = pool(StartMethod::ForkServer, 2, &shared);
+    let hold = |shared: &mut Shared, held: u32| {
+        shared.count().fetch_add(1, Ordering::SeqCst);
+        shared.await_count(held);
+        worker()
+    };
+    let held = pool.apply_async(hold, 2).unwrap();
+    shared.await_count(1);
+    let mut array = SharedArray::<u8, _>::zeros(10).unwrap();
+    let done = pool.map_blocks(
+        |_: BlockMut<'_, u8, Ix1>| worker(),
+        array.axis_chunks_mut(Axis(0), 1),
+    );
+    let done = done.unwrap();
+    shared.count().fetch_add(1, Ordering::SeqCst);
+    let busy = held.get().unwrap();
+    assert_eq!(done, [1 - busy; 10]);
+}
+
 #[test]
 fn a_long_static_call_is_cut_more_than_once() {
     let pool = Pool::new(2).unwrap();
