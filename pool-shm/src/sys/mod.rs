@@ -49,14 +49,14 @@ pub(crate) use unsupported_files::{
 mod linux_map;
 #[cfg(target_os = "linux")]
 pub(crate) use linux_map::{
-    compactions, gather, huge_page_length, make_pages, map_shared, thread_time, unmap, wish_huge,
+    gather, huge_page_length, make_pages, map_shared, thread_time, unmap, wish_huge,
 };
 
 #[cfg(not(target_os = "linux"))]
 mod unsupported_map;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported_map::{
-    compactions, gather, huge_page_length, make_pages, map_shared, thread_time, unmap, wish_huge,
+    gather, huge_page_length, make_pages, map_shared, thread_time, unmap, wish_huge,
 };
 
 #[cfg(target_os = "linux")]

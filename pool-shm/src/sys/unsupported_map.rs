@@ -40,7 +40,3 @@ pub(crate) fn gather(_start: usize, _len: usize) -> io::Result<()> {
 pub(crate) fn thread_time() -> u64 {
     0
 }
-
-pub(crate) fn compactions() -> u64 {
-    0
-}
