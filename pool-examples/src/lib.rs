@@ -3,8 +3,10 @@
 //! The programs themselves stand in `src/bin`, each short enough to be read in one go. Start with `populate`.
 
 pub mod args;
+mod axes;
 pub mod failure;
 pub mod font;
+pub mod histogram;
 pub mod leftovers;
 pub mod limit;
 pub mod memory;

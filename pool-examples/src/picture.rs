@@ -1,23 +1,13 @@
 //! The picture of a spectrogram: time to the right, frequency upwards, level as a colour, with axes and a colour bar.
 
-use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 use ndarray::ArrayView2;
-use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
+use crate::axes::{Area, Scale, caption, figure, paint, style, write_png};
 use crate::failure::Failure;
-use crate::font::{self, FONT, INK};
-use crate::replace::replace;
-
-pub(crate) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-pub(crate) type Chart<'a> =
-    ChartContext<'a, BitMapBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
 /// What is drawn: levels and the scales of their axes.
 #[derive(Clone, Debug)]
@@ -54,11 +44,11 @@ impl Spectrogram<'_> {
     fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
         area.fill(&WHITE)?;
         let area = area.margin(6, 0, 0, 0);
-        let area = area.titled(&self.caption, (FONT, 20).into_font().color(&INK))?;
+        let area = area.titled(&self.caption, caption())?;
         let width = area.dim_in_pixel().0 as i32;
         let (left, right) = area.split_horizontally(width - 110);
         self.draw_levels(&left)?;
-        self.draw_colour_bar(&right)?;
+        self.scale().draw(&right, (10, 58))?;
         area.present()?;
         Ok(())
     }
@@ -72,18 +62,14 @@ impl Spectrogram<'_> {
             .y_label_area_size(76)
             .build_cartesian_2d(0.0..self.seconds, 0.0..self.hertz)?;
         let (frames, bins) = self.levels.dim();
+        let scale = self.scale();
         paint(&chart, |x, y| {
             let frames = cells(&x, self.seconds / self.frame_step, frames);
             let bins = cells(&y, self.hertz / self.bin_step, bins);
-            let level = highest(self.levels, frames, bins);
-            self.colour(level)
+            scale.colour(f64::from(highest(self.levels, frames, bins)))
         })?;
-        chart
-            .configure_mesh()
+        style(&mut chart.configure_mesh())
             .disable_mesh()
-            .axis_style(INK)
-            .label_style((FONT, 16).into_font().color(&INK))
-            .axis_desc_style((FONT, 17).into_font().color(&INK))
             .x_desc("time (s)")
             .y_desc("frequency (Hz)")
             .x_labels(x_labels)
@@ -94,80 +80,13 @@ impl Spectrogram<'_> {
         Ok(())
     }
 
-    fn draw_colour_bar(&self, area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
-        let (low, high) = (f64::from(self.range.start), f64::from(self.range.end));
-        let mut chart = ChartBuilder::on(area)
-            .margin_top(10)
-            .margin_bottom(58)
-            .margin_right(8)
-            .right_y_label_area_size(72)
-            .build_cartesian_2d(0.0..1.0, low..high)?;
-        paint(&chart, |_, y| {
-            self.colour((low + (high - low) * (y.start + y.end) / 2.0) as f32)
-        })?;
-        chart
-            .configure_mesh()
-            .disable_mesh()
-            .disable_x_axis()
-            .axis_style(INK)
-            .label_style((FONT, 16).into_font().color(&INK))
-            .axis_desc_style((FONT, 17).into_font().color(&INK))
-            .y_desc("level (dB re full scale)")
-            .y_label_formatter(&|level| format!("  {}", figure(*level, high - low)))
-            .draw()?;
-        Ok(())
-    }
-
-    fn colour(&self, level: f32) -> RGBColor {
-        let part = (level - self.range.start) / (self.range.end - self.range.start);
-        let colorous::Color { r, g, b } =
-            colorous::INFERNO.eval_continuous(f64::from(part.clamp(0.0, 1.0)));
-        RGBColor(r, g, b)
-    }
-}
-
-/// Draws a picture of `size` pixels and writes it to `path` as PNG.
-pub(crate) fn write_png(
-    path: &Path,
-    size: (u32, u32),
-    draw: impl FnOnce(&Area<'_>) -> Result<(), Box<dyn std::error::Error>>,
-) -> Result<(), Failure> {
-    let (width, height) = size;
-    let mut pixels = vec![255; 3 * width as usize * height as usize];
-    {
-        let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
-        font::register();
-        draw(&area).map_err(|error| Failure::other(format!("cannot draw the picture: {error}")))?;
-    }
-    replace(path, |file| {
-        PngEncoder::new(file)
-            .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
-            .map_err(io::Error::other)
-    })
-    .map_err(|error| Failure::input(format!("cannot write {}: {error}", path.display())))
-}
-
-/// Fills a chart: `colour` is asked for each pixel, which covers the given parts of the axes (0 is left and bottom, 1 right and top).
-pub(crate) fn paint(
-    chart: &Chart<'_>,
-    colour: impl Fn(Range<f64>, Range<f64>) -> RGBColor,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let area = chart.plotting_area();
-    let (columns, rows) = area.get_pixel_range();
-    let area = area.strip_coord_spec();
-    let (base_x, base_y) = area.get_base_pixel();
-    let part = |at: i32, of: &Range<i32>| {
-        let length = f64::from(of.len() as u32);
-        f64::from(at - of.start) / length..f64::from(at - of.start + 1) / length
-    };
-    for y in rows.clone() {
-        for x in columns.clone() {
-            let up = part(rows.end - 1 - (y - rows.start), &rows);
-            let colour = colour(part(x, &columns), up);
-            area.draw_pixel((x - base_x, y - base_y), &colour)?;
+    /// Decibels relative to full scale.
+    fn scale(&self) -> Scale<'static> {
+        Scale {
+            range: f64::from(self.range.start)..f64::from(self.range.end),
+            meaning: "level (dB re full scale)",
         }
     }
-    Ok(())
 }
 
 /// The values, of `count`, that a part of an axis shows: those that lie in it, or the nearest to its middle. The axis is `length` steps
@@ -186,18 +105,6 @@ fn cells(part: &Range<f64>, length: f64, count: usize) -> Range<usize> {
 fn highest(levels: ArrayView2<'_, f32>, frames: Range<usize>, bins: Range<usize>) -> f32 {
     let part = levels.slice(ndarray::s![frames, bins]);
     part.iter().copied().fold(f32::NEG_INFINITY, f32::max)
-}
-
-/// A figure of an axis of this length, of which some ten have labels: as many digits as tell them apart, none needless.
-pub(crate) fn figure(value: f64, length: f64) -> String {
-    let digits = 1.0 - (length / 10.0).log10().floor();
-    let text = format!("{value:.0$}", digits.clamp(1.0, 15.0) as usize);
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" {
-        "0".to_owned()
-    } else {
-        text.to_owned()
-    }
 }
 
 #[cfg(test)]
@@ -233,21 +140,5 @@ mod tests {
             let nearest = (at as usize + 5) / 10;
             assert_eq!(cells(&pixel(at, 35), 3.5, 4), nearest..nearest + 1, "{at}");
         }
-    }
-
-    #[test]
-    fn figures_have_no_needless_digits() {
-        assert_eq!(
-            [0.0, -0.0, 2000.0, 7500.0].map(|value| figure(value, 8000.0)),
-            ["0", "0", "2000", "7500"]
-        );
-        assert_eq!(
-            [0.25, 0.5, -80.0].map(|value| figure(value, 4.0)),
-            ["0.25", "0.5", "-80"]
-        );
-        assert_eq!(
-            [0.0, 2e-6, 2.5e-6, 4e-6].map(|value| figure(value, 22e-6)),
-            ["0", "0.000002", "0.0000025", "0.000004"]
-        );
     }
 }

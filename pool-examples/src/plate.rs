@@ -6,15 +6,19 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, Ix2};
 use plotters::prelude::*;
 use pool_shm::{BlockMut, HaloBlock};
 
+use crate::axes::{Area, Scale, caption, figure, paint, style, write_png};
 use crate::failure::Failure;
-use crate::font::{FONT, INK};
-use crate::picture::{Area, figure, paint, write_png};
 
 /// How much of the difference to its four neighbours a cell takes over in a step. Above a quarter the scheme is not stable.
 const RATE: f64 = 0.2;
 
 /// The highest temperature of a plate at the start, in degrees; the lowest is 0.
 pub const HOTTEST: f64 = 100.0;
+
+const SCALE: Scale<'static> = Scale {
+    range: 0.0..HOTTEST,
+    meaning: "temperature (degrees)",
+};
 
 /// The temperature of cell `(row, col)` of a plate at the start: a hot ring and a warm bar on a cold plate.
 #[must_use]
@@ -97,12 +101,12 @@ impl Picture<'_> {
         let (plates, bar) = area.split_horizontally(1000);
         let (left, right) = plates.split_horizontally(500);
         draw_plate(&left, self.before, "at the start")?;
-        let caption = match self.steps {
+        let title = match self.steps {
             1 => "after 1 step".to_owned(),
             steps => format!("after {steps} steps"),
         };
-        draw_plate(&right, self.after, &caption)?;
-        draw_bar(&bar)?;
+        draw_plate(&right, self.after, &title)?;
+        SCALE.draw(&bar, (45, 40))?;
         area.present()?;
         Ok(())
     }
@@ -111,12 +115,12 @@ impl Picture<'_> {
 fn draw_plate(
     area: &Area<'_>,
     plate: ArrayView2<'_, f64>,
-    caption: &str,
+    title: &str,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let (rows, cols) = plate.dim();
     let mut chart = ChartBuilder::on(area)
         .margin(10)
-        .caption(caption, (FONT, 20).into_font().color(&INK))
+        .caption(title, caption())
         .x_label_area_size(30)
         .y_label_area_size(50)
         .build_cartesian_2d(0.0..cols as f64, rows as f64..0.0)?;
@@ -124,48 +128,16 @@ fn draw_plate(
     paint(&chart, |x, y| {
         // Row 0 is at the top.
         let row = cell(1.0 - f64::midpoint(y.start, y.end), rows);
-        colour(plate[[row, cell(f64::midpoint(x.start, x.end), cols)]])
+        SCALE.colour(plate[[row, cell(f64::midpoint(x.start, x.end), cols)]])
     })?;
-    chart
-        .configure_mesh()
+    style(&mut chart.configure_mesh())
         .disable_mesh()
-        .axis_style(INK)
-        .label_style((FONT, 16).into_font().color(&INK))
         .x_labels(6)
         .y_labels(6)
         .x_label_formatter(&|col| figure(*col, cols as f64))
         .y_label_formatter(&|row| figure(*row, rows as f64))
         .draw()?;
     Ok(())
-}
-
-fn draw_bar(area: &Area<'_>) -> Result<(), Box<dyn std::error::Error>> {
-    let mut chart = ChartBuilder::on(area)
-        .margin_top(45)
-        .margin_bottom(40)
-        .margin_right(8)
-        .right_y_label_area_size(72)
-        .build_cartesian_2d(0.0..1.0, 0.0..HOTTEST)?;
-    paint(&chart, |_, y| {
-        colour(HOTTEST * f64::midpoint(y.start, y.end))
-    })?;
-    chart
-        .configure_mesh()
-        .disable_mesh()
-        .disable_x_axis()
-        .axis_style(INK)
-        .label_style((FONT, 16).into_font().color(&INK))
-        .axis_desc_style((FONT, 17).into_font().color(&INK))
-        .y_desc("temperature (degrees)")
-        .y_label_formatter(&|degrees| format!("  {}", figure(*degrees, HOTTEST)))
-        .draw()?;
-    Ok(())
-}
-
-fn colour(temperature: f64) -> RGBColor {
-    let part = (temperature / HOTTEST).clamp(0.0, 1.0);
-    let colorous::Color { r, g, b } = colorous::INFERNO.eval_continuous(part);
-    RGBColor(r, g, b)
 }
 
 #[cfg(test)]

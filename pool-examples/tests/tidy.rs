@@ -178,6 +178,26 @@ fn the_commands_of_the_readme_are_checked() {
 }
 
 #[test]
+fn the_readme_shows_every_program() {
+    let sources = sources();
+    let programs = sources.iter().filter_map(|source| {
+        let file = source.path.strip_prefix("pool-examples/src/bin/")?;
+        let name = file.strip_suffix("/main.rs").or(file.strip_suffix(".rs"))?;
+        (!name.contains('/')).then_some(name)
+    });
+    report(house::programs_are_shown(
+        &read("README.md"),
+        &read(".ci/run"),
+        &programs.collect::<Vec<_>>(),
+    ));
+}
+
+#[test]
+fn features_stand_once() {
+    report(features::features_stand_once(&read("docs/features.md")));
+}
+
+#[test]
 fn features_are_shown_by_tests() {
     report(features::features_are_shown(
         &read("docs/features.md"),

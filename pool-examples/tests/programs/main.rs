@@ -7,10 +7,13 @@
 
 mod compare;
 mod complex;
+mod event_driven;
 mod heat;
+mod histogram;
 mod monte_carlo;
 mod out_of_core;
 mod populate;
+mod queues;
 mod run;
 mod scope;
 mod spectrogram;

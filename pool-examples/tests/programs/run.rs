@@ -45,11 +45,23 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Ended {
 
 /// Runs a program whose standard error nobody reads any more, to its end; its exit status.
 pub(crate) fn status_without_errors(program: &str, args: &[&str]) -> Option<i32> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stderr(unread());
+    command.status().unwrap().code()
+}
+
+/// Runs a program whose standard output nobody reads any more, to its end; its exit status.
+pub(crate) fn status_without_output(program: &str, args: &[&str]) -> Option<i32> {
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).stdout(unread());
+    command.status().unwrap().code()
+}
+
+/// The end of a pipe of which nobody holds the other.
+fn unread() -> std::io::PipeWriter {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null()).stderr(writer);
-    command.status().unwrap().code()
+    writer
 }
 
 /// Runs a program that must succeed and print no errors; what it printed.
@@ -66,6 +78,20 @@ pub(crate) fn refuse(program: &str, args: &[&str]) -> String {
     let line = ended.errors.strip_suffix('\n').unwrap();
     assert!(!line.contains('\n'), "more than one line: {line}");
     line.strip_prefix("error: ").unwrap().to_owned()
+}
+
+/// Runs a program that must fail for another reason than its input: status 1, nothing printed, and one line of error, which
+/// holds `word`.
+pub(crate) fn fail(program: &str, args: &[&str], word: &str) {
+    let ended = run(program, args);
+    let lines = ended.errors.lines().count();
+    assert_eq!(
+        (ended.status, ended.output.as_str(), lines),
+        (1, "", 1),
+        "{ended:?}"
+    );
+    let is_told = ended.errors.starts_with("error: ") && ended.errors.contains(word);
+    assert!(is_told, "{ended:?}");
 }
 
 /// Runs a program that must refuse its arguments: status 2 and an explanation that names each of `words`.
@@ -106,4 +132,10 @@ pub(crate) fn table(output: &str, first: &str) -> Vec<Vec<String>> {
         .take_while(|line| line.starts_with('|'))
         .map(cells)
         .collect()
+}
+
+/// The sum of the whole numbers in a column of a table.
+pub(crate) fn sum(rows: &[Vec<String>], column: usize) -> usize {
+    let numbers = rows.iter().map(|row| row[column].parse::<usize>().unwrap());
+    numbers.sum()
 }

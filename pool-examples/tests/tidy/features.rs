@@ -18,17 +18,70 @@ pub(crate) fn features_are_shown(document: &str, sources: &[Source]) -> Vec<Viol
         .collect()
 }
 
-fn row(number: usize, line: &str, sources: &[Source]) -> Vec<Violation> {
-    let cells: Vec<&str> = line.trim().trim_matches('|').split('|').collect();
-    let is_row = line.starts_with('|') && !line.starts_with("|---") && cells.len() == 3;
-    if !is_row || cells[2].trim() == "shown by" {
-        return Vec::new();
+/// No feature stands twice in a section, and none is called "later" beside a row that has it, or a kind of it.
+///
+/// "pipes, later" is wrong beside "pipes: typed messages, yes", and "mutex, pipe, later" beside "pipe, yes".
+pub(crate) fn features_stand_once(document: &str) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut section: Vec<(usize, &str, bool)> = Vec::new();
+    for (number, line) in (1..).zip(document.lines()) {
+        if line.starts_with('#') {
+            violations.extend(late_rows(&section));
+            section.clear();
+        }
+        let Some([feature, here, _]) = cells(line) else {
+            continue;
+        };
+        let feature = feature.trim_matches('*');
+        if let Some((first, ..)) = section.iter().find(|(_, other, _)| *other == feature) {
+            violations.push(Violation(format!(
+                "docs/features.md:{number}: `{feature}` stands in line {first} already; keep one row"
+            )));
+        }
+        section.push((number, feature, here.starts_with("later")));
     }
-    let shown: Vec<&str> = cells[2].split('`').skip(1).step_by(2).collect();
-    if shown.is_empty() && !cells[1].trim().starts_with("later") {
+    violations.extend(late_rows(&section));
+    violations
+}
+
+/// The rows of a section that say "later" of what another row has.
+fn late_rows(section: &[(usize, &str, bool)]) -> Vec<Violation> {
+    let here = || section.iter().filter(|(_, _, is_later)| !is_later);
+    let late = section.iter().filter(|(_, _, is_later)| *is_later);
+    late.filter_map(|(number, feature, _)| {
+        let (first, _, _) = here().find(|(_, other, _)| {
+            let mut parts = feature.split([',', ';']).map(str::trim);
+            parts.any(|part| is_kind_of(other, part))
+        })?;
+        Some(Violation(format!(
+            "docs/features.md:{number}: `{feature}` is called \"later\", but line {first} has it"
+        )))
+    })
+    .collect()
+}
+
+/// Whether `feature` is `part`, or begins with it as a word.
+fn is_kind_of(feature: &str, part: &str) -> bool {
+    let rest = feature.strip_prefix(part);
+    rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '-'))
+}
+
+/// The cells of a row of a table of features: the feature, what is here, and what shows it. None for other lines and for headers.
+fn cells(line: &str) -> Option<[&str; 3]> {
+    let is_row = line.starts_with('|') && !line.starts_with("|---");
+    let cells: Vec<&str> = line.trim().trim_matches('|').split('|').collect();
+    let cells = <[&str; 3]>::try_from(cells).ok()?.map(str::trim);
+    (is_row && cells[2] != "shown by").then_some(cells)
+}
+
+fn row(number: usize, line: &str, sources: &[Source]) -> Vec<Violation> {
+    let Some([feature, here, shown]) = cells(line) else {
+        return Vec::new();
+    };
+    let shown: Vec<&str> = shown.split('`').skip(1).step_by(2).collect();
+    if shown.is_empty() && !here.starts_with("later") {
         return vec![Violation(format!(
-            "docs/features.md:{number}: names no test for `{}`",
-            cells[0].trim()
+            "docs/features.md:{number}: names no test for `{feature}`"
         ))];
     }
     let missing = shown.into_iter().filter(|name| !exists(name, sources));
@@ -140,5 +193,36 @@ mod tests {
             complaints("| feature | here | shown by |\n|---|---|---|"),
             0
         );
+    }
+
+    fn repeated(rows: &[&str]) -> usize {
+        features_stand_once(&rows.join("\n")).len()
+    }
+
+    #[test]
+    fn a_feature_that_stands_twice_is_found() {
+        let row = "| a lock | yes | `t` |";
+        assert_eq!(repeated(&[row, "| **a lock** | later | |"]), 2);
+        assert_eq!(repeated(&[row, "| a lock | partly | `u` |", row]), 2);
+        assert_eq!(repeated(&[row, "", "## Another section", row]), 0);
+    }
+
+    #[test]
+    fn a_feature_that_is_there_is_not_called_later() {
+        let rows = ["| pipes: duplex | yes | `t` |", "| event | yes | `t` |"];
+        for late in ["pipes", "event", "lock, event", "lock; pipes"] {
+            assert_eq!(
+                repeated(&[rows[0], rows[1], &format!("| {late} | later | |")]),
+                1,
+                "{late}"
+            );
+        }
+        for late in ["pipe", "several events", "lock", "pipes: duplex and more"] {
+            assert_eq!(
+                repeated(&[rows[0], rows[1], &format!("| {late} | later | |")]),
+                0,
+                "{late}"
+            );
+        }
     }
 }

@@ -72,6 +72,32 @@ pub(crate) fn commands_are_checked(readme: &str, ci: &str) -> Vec<Violation> {
         .collect()
 }
 
+/// Every program that can be run is shown in the README and run by `.ci/run`, and no other is shown.
+pub(crate) fn programs_are_shown(readme: &str, ci: &str, programs: &[&str]) -> Vec<Violation> {
+    let of = |document| named_programs(document).collect::<BTreeSet<&str>>();
+    let exist: BTreeSet<&str> = programs.iter().copied().collect();
+    let mut violations = Vec::new();
+    for (name, shown) in [("README.md", of(readme)), (".ci/run", of(ci))] {
+        let hidden = exist.difference(&shown);
+        violations
+            .extend(hidden.map(|program| Violation(format!("{name}: does not run `{program}`"))));
+        let stale = shown.difference(&exist);
+        violations.extend(
+            stale.map(|program| Violation(format!("{name}: there is no program `{program}`"))),
+        );
+    }
+    violations
+}
+
+/// The words behind `--bin`.
+fn named_programs(document: &str) -> impl Iterator<Item = &str> {
+    let rest = document.split("--bin ").skip(1);
+    rest.filter_map(|rest| {
+        rest.split(|c: char| c != '_' && !c.is_alphanumeric())
+            .next()
+    })
+}
+
 /// Both implementations of a `sys` module offer the same functions.
 pub(crate) fn sys_modules_agree(
     folder: &str,
@@ -216,6 +242,26 @@ mod tests {
             [Violation(
                 "README.md: `.ci/run` does not run `cargo run --bin x`".to_owned()
             )]
+        );
+    }
+
+    #[test]
+    fn a_program_that_is_not_shown_is_found() {
+        let violations = programs_are_shown(
+            "`cargo run --bin a`, `--bin a -- x`",
+            "--bin a\n--bin c\n",
+            &["a", "b"],
+        );
+        assert_eq!(
+            violations
+                .iter()
+                .map(|violation| violation.0.as_str())
+                .collect::<Vec<_>>(),
+            [
+                "README.md: does not run `b`",
+                ".ci/run: does not run `b`",
+                ".ci/run: there is no program `c`",
+            ]
         );
     }
 

@@ -85,29 +85,31 @@ fn lock(setting: &Setting) -> Result<Vec<Contender>, Failure> {
     let ours = Mutex::new(0_u64)?;
     let theirs = std::sync::Mutex::new(0_u64);
     Ok(vec![
-        Contender::new(OURS, move || {
-            let call = || {
-                for _ in 0..count {
-                    *ours
-                        .lock()
-                        .map_err(|error| Failure::other(error.to_string()))? += 1;
-                }
-                Ok(())
-            };
-            Ok(Unit::Nanoseconds.figure(seconds(call)?, count as f64))
+        counting(OURS, count, move || {
+            *ours.lock().map_err(text)? += 1;
+            Ok(())
         }),
-        Contender::new("std::sync::Mutex", move || {
-            let call = || {
-                for _ in 0..count {
-                    *theirs
-                        .lock()
-                        .map_err(|error| Failure::other(error.to_string()))? += 1;
-                }
-                Ok(())
-            };
-            Ok(Unit::Nanoseconds.figure(seconds(call)?, count as f64))
+        counting("std::sync::Mutex", count, move || {
+            *theirs.lock().map_err(text)? += 1;
+            Ok(())
         }),
     ])
+}
+
+fn text(error: impl std::fmt::Display) -> Failure {
+    Failure::other(error.to_string())
+}
+
+/// Does `one` step `count` times; the time of a step.
+fn counting(
+    name: &'static str,
+    count: usize,
+    one: impl Fn() -> Result<(), Failure> + 'static,
+) -> Contender {
+    Contender::new(name, move || {
+        let time = seconds(|| (0..count).try_for_each(|_| one()))?;
+        Ok(Unit::Nanoseconds.figure(time, count as f64))
+    })
 }
 
 /// Puts the numbers below `count` one by one.
