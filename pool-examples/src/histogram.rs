@@ -22,7 +22,7 @@ const BELLS: [(f64, f64, f64); 2] = [(0.6, -1.0, 0.5), (0.4, 1.5, 1.0)];
 /// use pool_examples::histogram::Histogram;
 ///
 /// let mut histogram = Histogram::new(0.0..4.0, 2.try_into()?);
-/// [0.5, 1.9, 2.0, 4.0].map(|value| histogram.add(value));
+/// [0.5, 1.9, 2.0, 4.0].into_iter().for_each(|value| histogram.add(value));
 /// assert_eq!((histogram.counts(), histogram.outside()), (&[2, 1][..], 1));
 /// # Ok::<(), std::num::TryFromIntError>(())
 /// ```
@@ -171,7 +171,7 @@ mod tests {
             f64::INFINITY,
             f64::NEG_INFINITY,
         ];
-        values.map(|value| histogram.add(value));
+        values.into_iter().for_each(|value| histogram.add(value));
         assert_eq!(histogram.counts(), [1, 2, 0, 1]);
         assert_eq!((histogram.outside(), histogram.total()), (5, 9));
         let bins: Vec<_> = histogram.bins().collect();

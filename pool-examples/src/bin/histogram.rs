@@ -134,6 +134,9 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         .build()?;
     let done = pool.job(count).retries(2).map(0..args.tasks.get())?;
     let histogram = collected.call(Collected::histogram, ())?;
+    if let Some(output) = &args.output {
+        histogram.write(output)?;
+    }
 
     writeln!(out, "{}\n", report(args, &done))?;
     if args.counts {
@@ -141,7 +144,6 @@ fn program(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     compare(args, out, empty, &histogram)?;
     if let Some(output) = &args.output {
-        histogram.write(output)?;
         writeln!(out, "picture: {}", output.display())?;
     }
     Ok(())

@@ -89,7 +89,11 @@ fn what_the_managed_state_says_decides() {
 
 #[test]
 fn wrong_arguments_are_explained() {
-    refuse_arguments(PROGRAM, &["--readings", "-1"], &["--readings"]);
+    refuse_arguments(
+        PROGRAM,
+        &["--readings=-1"],
+        &["--readings", "must be at least 0"],
+    );
     refuse_arguments(PROGRAM, &["--limit", "warm"], &["--limit"]);
     refuse_arguments(PROGRAM, &["--kill", "hot"], &["--kill", "all, alarm"]);
     help(PROGRAM, &["--readings", "--limit", "--kill"]);
