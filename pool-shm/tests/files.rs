@@ -10,8 +10,10 @@ use pool_shm::file::{CopyOnWrite, ReadOnly};
 use pool_shm::{AxisChunks, Blocks, Element, FileArray, LeaseCache, RawArray, ShmError};
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 type Matrix = FileArray<f64, Ix2>;
 
@@ -50,6 +52,69 @@ fn open_mut(path: &Path) -> Result<Matrix, ShmError> {
 fn open_private(path: &Path) -> Result<FileArray<f64, Ix2, CopyOnWrite>, ShmError> {
     // SAFETY: as for `open`.
     unsafe { FileArray::open_private(path) }
+}
+
+/// A child that has a copy of this process's descriptor of the file in `dir`,
+/// as any child has between its fork and its exec.
+struct Heir(Child);
+
+impl Heir {
+    fn of(dir: &tempfile::TempDir) -> Self {
+        // Two steps, since every other test is opening and closing as well.
+        let stdout = Stdio::from(duplicate(dir));
+        let mut cat = Command::new("cat"); // until the end of its input
+        let child = cat.stdin(Stdio::piped()).stdout(stdout).spawn().unwrap();
+        Heir(child)
+    }
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+/// A second descriptor of the open file in `dir`, which has one lock with the
+/// first.
+fn duplicate(dir: &tempfile::TempDir) -> OwnedFd {
+    let pid = rustix::process::getpid();
+    let this = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    let numbers = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| {
+        let entry = entry.unwrap();
+        let is_it = fs::read_link(entry.path()).is_ok_and(|link| link.starts_with(dir.path()));
+        is_it.then(|| entry.file_name().to_str().unwrap().parse().unwrap())
+    });
+    let numbers: Vec<i32> = numbers.collect();
+    assert_eq!(
+        numbers.len(),
+        1,
+        "one open file in {}",
+        dir.path().display()
+    );
+    let flags = rustix::process::PidfdGetfdFlags::empty();
+    rustix::process::pidfd_getfd(this, numbers[0], flags).unwrap()
+}
+
+#[test]
+fn a_lock_ends_with_its_array_whoever_has_a_copy_of_the_descriptor() {
+    let (dir, path) = scratch();
+    // Each kind of end: a file that is finished, written, and read.
+    let created = Matrix::create(&path, (4, 4)).unwrap();
+    let heir = Heir::of(&dir);
+    created.finish().unwrap();
+    let written = open_mut(&path).expect("it was finished");
+    drop(heir);
+    let heir = Heir::of(&dir);
+    assert!(open(&path).unwrap_err().is_busy());
+    drop(written);
+    let read = open(&path).expect("the writer is gone");
+    drop(heir);
+    let heir = Heir::of(&dir);
+    assert!(open_mut(&path).unwrap_err().is_busy());
+    drop(read);
+    assert!(open_mut(&path).is_ok(), "the reader is gone");
+    drop(heir);
 }
 
 #[test]

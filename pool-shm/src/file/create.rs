@@ -2,7 +2,7 @@
 
 use super::error::{FileProblem, error, system};
 use crate::error::ShmError;
-use crate::segment::{SegmentFile, check_file_size};
+use crate::segment::{LockedFile, SegmentFile, check_file_size};
 use crate::sys::{self, FileLock};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -39,9 +39,10 @@ pub(super) fn create(
         .ok_or(crate::error::Kind::TooLarge { len: u64::MAX })?;
     check_file_size(len as u64)?;
     let (fd, unfinished) = open(path)?;
+    let mut fd = LockedFile::from(fd);
     fill(path, fd.as_fd(), header, len as u64)?;
     // Nobody else can have it open, so nobody else can have it locked.
-    let _ = sys::lock(fd.as_fd(), FileLock::Exclusive);
+    let _ = fd.lock(FileLock::Exclusive);
     Ok((SegmentFile::regular(fd, len)?, unfinished))
 }
 

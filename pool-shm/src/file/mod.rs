@@ -23,7 +23,9 @@
 //! can open it by accident, and `create` is safe.
 //!
 //! As a help, not as a proof, the files are locked (`flock`): of those that
-//! use this library, either one writes a file or any number read it. A file
+//! use this library, either one writes a file or any number read it. The lock
+//! is given up when the array is dropped, even while a child process that is
+//! just being started has a copy of the descriptor. A file
 //! that was truncated is reported by the next call that lends blocks and by
 //! [`check`](FileArray::check); a process that had touched what is gone was
 //! ended by SIGBUS.

@@ -5,10 +5,10 @@ use super::npy::{self, Npy};
 use crate::array::{Layout, Memory, Order, Placed};
 use crate::element::Element;
 use crate::error::ShmError;
-use crate::segment::{FileAccess, FileSegment, SegmentFile};
+use crate::segment::{FileAccess, FileSegment, LockedFile, SegmentFile};
 use crate::sys::{self, FileLock};
 use ndarray::Dimension;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,10 +42,11 @@ pub(super) fn raw<T: Element, D: Dimension>(
 }
 
 /// Opens and locks.
-fn open(path: &Path, access: FileAccess) -> Result<OwnedFd, ShmError> {
+fn open(path: &Path, access: FileAccess) -> Result<LockedFile, ShmError> {
     let write = access == FileAccess::Write;
     let failed = |source| system(path, "open it", 0, source);
     let fd = sys::open_file(path, write, true).map_err(failed)?;
+    let mut fd = LockedFile::from(fd);
     if sys::identify_regular(fd.as_fd()).map_err(failed)?.is_none() {
         return Err(error(path, FileProblem::NotRegular));
     }
@@ -54,7 +55,7 @@ fn open(path: &Path, access: FileAccess) -> Result<OwnedFd, ShmError> {
     } else {
         (FileLock::Shared, "writes it")
     };
-    match sys::lock(fd.as_fd(), lock) {
+    match fd.lock(lock) {
         Ok(true) => {}
         Ok(false) => return Err(error(path, FileProblem::Locked(why))),
         // It is a help against mistakes; without it the caller's promise stands alone.
@@ -79,7 +80,7 @@ fn read_header(path: &Path, fd: BorrowedFd<'_>) -> Result<Npy, ShmError> {
 
 fn place<T: Element, D: Dimension>(
     path: &Path,
-    fd: OwnedFd,
+    fd: LockedFile,
     access: FileAccess,
     offset: u64,
     layout: Layout<D>,

@@ -8,7 +8,9 @@ use crate::array::{Layout, Memory, Order, Placed, RawArray};
 use crate::budget;
 use crate::element::Element;
 use crate::error::{Kind, ShmError, system};
-use crate::segment::{FileAccess, FileSegment, SegmentFile, check_file_size, put_memory};
+use crate::segment::{
+    FileAccess, FileSegment, LockedFile, SegmentFile, check_file_size, put_memory,
+};
 use crate::sys::{self, FileLock};
 use ndarray::{Dimension, ShapeBuilder};
 use std::fmt;
@@ -244,7 +246,7 @@ fn stamp<T: Element, D: Dimension>(layout: &Layout<D>, bytes: usize) -> Result<S
 
 /// A file for `bytes` bytes and the stamp, without a name yet, locked as long
 /// as this process has it open.
-fn make(name: &Name, bytes: usize, stamp: &Stamp) -> Result<(OwnedFd, usize), ShmError> {
+fn make(name: &Name, bytes: usize, stamp: &Stamp) -> Result<(LockedFile, usize), ShmError> {
     let len = bytes
         .checked_next_multiple_of(PAGE)
         .and_then(|len| len.checked_add(PAGE))
@@ -267,7 +269,8 @@ fn make(name: &Name, bytes: usize, stamp: &Stamp) -> Result<(OwnedFd, usize), Sh
         let at = (len - PAGE + done) as u64;
         done += sys::write_at(fd.as_fd(), at, &page[done..]).map_err(failed)?;
     }
-    sys::lock(fd.as_fd(), FileLock::Shared).map_err(failed)?;
+    let mut fd = LockedFile::from(fd);
+    fd.lock(FileLock::Shared).map_err(failed)?;
     Ok((fd, len))
 }
 

@@ -4,6 +4,7 @@ use super::error::failed;
 use super::name::Name;
 use super::stamp::{Maker, PAGE, Stamp};
 use crate::error::{ShmError, system};
+use crate::segment::LockedFile;
 use crate::sys::{self, FileLock};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -44,10 +45,10 @@ fn sweep_one(name: &str, namespace: u64) -> bool {
     };
     let dead = read_stamp(fd.as_fd(), len)
         .is_some_and(|stamp| !stamp.left && stamp.maker.is_gone(namespace));
+    let mut fd = LockedFile::from(fd);
     // The lock excludes a maker that lives, and others that sweep: whoever
     // holds it and finds the name on this file removes this file's name.
-    dead && matches!(sys::lock(fd.as_fd(), FileLock::Exclusive), Ok(true))
-        && unlink_if_same(&name, fd.as_fd())
+    dead && matches!(fd.lock(FileLock::Exclusive), Ok(true)) && unlink_if_same(&name, fd.as_fd())
 }
 
 /// Takes the name of a named segment away, whoever made it, ours or another

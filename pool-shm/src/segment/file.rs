@@ -1,6 +1,6 @@
 //! A segment's file, without a mapping: a sealed memfd, or a regular file.
 
-use super::{SegmentHandle, SegmentId};
+use super::{LockedFile, SegmentHandle, SegmentId};
 use crate::budget;
 use crate::error::{Kind, ShmError, system};
 use crate::sys;
@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// nobody keeps others from truncating it, so only what says so may map it.
 #[derive(Debug)]
 pub(crate) struct SegmentFile {
-    fd: OwnedFd,
+    fd: LockedFile,
     id: SegmentId,
     len: usize,
     regular: bool,
@@ -43,7 +43,7 @@ impl SegmentFile {
         sys::seal_size(fd.as_fd()).map_err(|e| system("seal a shared segment", e))?;
         let identity = sys::identify(fd.as_fd()).map_err(|e| system("identify a segment", e))?;
         Ok(SegmentFile {
-            fd,
+            fd: fd.into(),
             id: id(identity),
             len,
             regular: false,
@@ -72,10 +72,12 @@ impl SegmentFile {
     }
 
     /// Takes the first `len` bytes of a regular file.
-    pub(crate) fn regular(fd: OwnedFd, len: usize) -> Result<Self, ShmError> {
+    pub(crate) fn regular(fd: impl Into<LockedFile>, len: usize) -> Result<Self, ShmError> {
+        let fd = fd.into();
+        let number = fd.as_fd().as_raw_fd();
         let identity = sys::identify_regular(fd.as_fd())
             .map_err(|e| system("identify a file", e))?
-            .ok_or(Kind::NotRegular { fd: fd.as_raw_fd() })?;
+            .ok_or(Kind::NotRegular { fd: number })?;
         let file = SegmentFile {
             fd,
             id: id(identity),
@@ -104,7 +106,7 @@ impl SegmentFile {
             return Err(mismatch("lengths", "more than 0 bytes", "0 bytes"));
         }
         Ok(SegmentFile {
-            fd,
+            fd: fd.into(),
             id: id(identity),
             len,
             regular: false,
@@ -195,7 +197,7 @@ impl SegmentFile {
     pub(crate) fn is_frozen(&self) -> Result<bool, ShmError> {
         if self.regular {
             let source = io::ErrorKind::InvalidInput.into();
-            let fd = self.fd.as_raw_fd();
+            let fd = self.fd().as_raw_fd();
             return Err(Kind::NotMemory { fd, source }.into());
         }
         let seals = sys::seals(self.fd()).map_err(|e| system("read a segment's seals", e))?;
@@ -207,7 +209,7 @@ impl SegmentFile {
     pub(crate) fn handle(&self) -> SegmentHandle {
         SegmentHandle {
             pid: std::process::id(),
-            fd: self.fd.as_raw_fd(),
+            fd: self.fd().as_raw_fd(),
             id: self.id,
             len: self.len as u64,
             regular: self.regular,

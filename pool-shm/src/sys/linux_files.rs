@@ -76,7 +76,7 @@ pub(crate) fn sync(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Locks the file for those that ask; `false` if it is locked otherwise. The
-/// lock ends when the last copy of the descriptor is closed.
+/// lock ends by [`unlock`], or when the last copy of the descriptor is closed.
 pub(crate) fn lock(fd: BorrowedFd<'_>, lock: FileLock) -> io::Result<bool> {
     let operation = match lock {
         FileLock::Shared => FlockOperation::NonBlockingLockShared,
@@ -87,6 +87,14 @@ pub(crate) fn lock(fd: BorrowedFd<'_>, lock: FileLock) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives up the lock, whoever else has a copy of the descriptor.
+pub(crate) fn unlock(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let operation = FlockOperation::NonBlockingUnlock;
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::fs::flock(fd, operation)
+    })?)
 }
 
 /// Reads some bytes at `offset` and says how many.

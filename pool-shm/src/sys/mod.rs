@@ -33,7 +33,7 @@ mod linux_files;
 pub(crate) use linux_files::{
     create_file, create_unnamed, effective_user, identify_path, identify_regular, is_full,
     is_read_only, is_unsupported, link, lock, name_of, open_file, owner, pid_namespace, read_at,
-    rename, restrict, shared_memory_dir, start_time, sync, unlink,
+    rename, restrict, shared_memory_dir, start_time, sync, unlink, unlock,
 };
 
 #[cfg(not(target_os = "linux"))]
@@ -42,7 +42,7 @@ mod unsupported_files;
 pub(crate) use unsupported_files::{
     create_file, create_unnamed, effective_user, identify_path, identify_regular, is_full,
     is_read_only, is_unsupported, link, lock, name_of, open_file, owner, pid_namespace, read_at,
-    rename, restrict, shared_memory_dir, start_time, sync, unlink,
+    rename, restrict, shared_memory_dir, start_time, sync, unlink, unlock,
 };
 
 #[cfg(target_os = "linux")]

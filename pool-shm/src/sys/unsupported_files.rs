@@ -49,6 +49,10 @@ pub(crate) fn lock(_fd: BorrowedFd<'_>, _lock: FileLock) -> io::Result<bool> {
     unsupported()
 }
 
+pub(crate) fn unlock(_fd: BorrowedFd<'_>) -> io::Result<()> {
+    unsupported()
+}
+
 pub(crate) fn read_at(_fd: BorrowedFd<'_>, _offset: u64, _bytes: &mut [u8]) -> io::Result<usize> {
     unsupported()
 }
