@@ -2,6 +2,7 @@
 //! its environment to play one of the parts below.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use ndarray::{Axis, Ix1};
 use pool_shm::{ArrayHandle, AxisChunksMut, Blocks, FrozenArray, LeaseCache, Segment, SharedArray};
@@ -26,7 +27,13 @@ impl Peer {
     /// Starts a child that plays `part` with `argument`, and waits for its
     /// answer.
     fn start(part: &str, argument: &impl Serialize) -> Peer {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        let this = Command::new(std::env::current_exe().unwrap());
+        Self::start_by(this, part, argument)
+    }
+
+    /// As [`start`](Self::start), by a command that lacks its last arguments.
+    fn start_by(mut command: Command, part: &str, argument: &impl Serialize) -> Peer {
+        let mut child = command
             .args(["--exact", "plays_its_part", "--nocapture"])
             .env(PART, part)
             .stdin(Stdio::piped())
@@ -119,6 +126,42 @@ fn a_segment_is_one_memory_in_two_processes() {
     let peer = Peer::start("count", &segment);
     assert_eq!(peer.answer, "41");
     assert_eq!(count.load(Ordering::Relaxed), 42);
+    peer.end();
+}
+
+/// What runs a command where nothing is mounted on `/proc`.
+fn without_proc() -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+    command.args(["--mount", "sh", "-c", script]);
+    command
+}
+
+#[test]
+fn a_segment_is_attached_where_proc_is_hidden() {
+    match without_proc()
+        .args(["test", "!", "-e", "/proc/self"])
+        .status()
+    {
+        Ok(status) if status.success() => {}
+        hidden => {
+            eprintln!("skipped: this user cannot hide /proc ({hidden:?})");
+            return;
+        }
+    }
+    let segment = Segment::create(8).unwrap();
+    let array = SharedArray::from_elem(1000, 0.5).unwrap().freeze().unwrap();
+    let count = segment.get::<AtomicU64>(0).unwrap();
+    let mut hidden = without_proc();
+    hidden.arg(std::env::current_exe().unwrap());
+    let peer = Peer::start_by(hidden, "count", &segment);
+    assert_eq!(peer.answer, "0");
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    peer.end();
+    let mut hidden = without_proc();
+    hidden.arg(std::env::current_exe().unwrap());
+    let peer = Peer::start_by(hidden, "sum", &array);
+    assert_eq!(peer.answer, "500.0");
     peer.end();
 }
 

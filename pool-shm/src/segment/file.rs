@@ -115,19 +115,7 @@ impl SegmentFile {
 
     /// Opens what `handle` names and checks that it is what `handle` says.
     pub(crate) fn open(handle: &SegmentHandle) -> Result<Self, ShmError> {
-        // Looked at before it is opened: opening a stranger's pipe or terminal
-        // could do something to it.
-        let seen = sys::identify_peer(handle.pid, handle.fd).map_err(|e| absent(handle, e))?;
-        check_identity(handle, seen)?;
-        let opened = sys::open_peer(handle.pid, handle.fd, true);
-        let opened = match opened {
-            // A file that may only be read is enough for those who read it.
-            Err(error) if handle.regular && sys::is_read_only(&error) => {
-                sys::open_peer(handle.pid, handle.fd, false)
-            }
-            opened => opened,
-        };
-        let fd = opened.map_err(|e| absent(handle, e))?;
+        let fd = reach(handle)?;
         let file = if handle.regular {
             let len = usize::try_from(handle.len)
                 .ok()
@@ -143,8 +131,12 @@ impl SegmentFile {
 
     /// Whether the process that made `handle` still keeps the segment for it.
     pub(crate) fn is_kept(handle: &SegmentHandle) -> bool {
-        sys::identify_peer(handle.pid, handle.fd)
-            .is_ok_and(|found| check_identity(handle, found).is_ok())
+        let shown = sys::identify_peer(handle.pid, handle.fd);
+        let found = shown.or_else(|_| {
+            let copy = sys::copy_peer(handle.pid, handle.fd)?;
+            sys::identify(copy.as_fd())
+        });
+        found.is_ok_and(|found| check_identity(handle, found).is_ok())
     }
 
     /// Checks that `handle` means this file.
@@ -274,6 +266,33 @@ impl SegmentFile {
         budget::check(range.len() as u64)?;
         put_memory(self.fd(), range.start as u64, range.len() as u64)
     }
+}
+
+/// Opens the descriptor that `handle` names, if it is what `handle` says.
+fn reach(handle: &SegmentHandle) -> Result<OwnedFd, ShmError> {
+    // Looked at before it is opened: opening a stranger's pipe or terminal
+    // could do something to it.
+    let seen = match sys::identify_peer(handle.pid, handle.fd) {
+        Ok(seen) => seen,
+        Err(hidden) => return copy(handle).map_err(|_| absent(handle, hidden)),
+    };
+    check_identity(handle, seen)?;
+    let opened = match sys::open_peer(handle.pid, handle.fd, true) {
+        // A file that may only be read is enough for those who read it.
+        Err(error) if handle.regular && sys::is_read_only(&error) => {
+            sys::open_peer(handle.pid, handle.fd, false)
+        }
+        opened => opened,
+    };
+    opened.or_else(|error| copy(handle).map_err(|_| absent(handle, error)))
+}
+
+/// Gets the descriptor itself: `/proc` may be hidden, or not be mounted.
+fn copy(handle: &SegmentHandle) -> io::Result<OwnedFd> {
+    let fd = sys::copy_peer(handle.pid, handle.fd)?;
+    let found = sys::identify(fd.as_fd())?;
+    check_identity(handle, found).map_err(io::Error::other)?;
+    Ok(fd)
 }
 
 fn id(identity: sys::Identity) -> SegmentId {

@@ -3,6 +3,7 @@
 use super::{DescriptorLimit, Identity, Seals};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags, Stat};
 use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -88,6 +89,16 @@ pub(crate) fn open_peer(pid: u32, fd: i32, write: bool) -> io::Result<OwnedFd> {
     Ok(rustix::io::retry_on_intr(|| {
         rustix::fs::open(peer_path(pid, fd), flags, Mode::empty())
     })?)
+}
+
+/// A copy of descriptor number `fd` of process `pid`, got without `/proc`. It
+/// is the same open file, opened for whatever `pid` has opened it for. The
+/// kernel asks for more rights than opening it anew does (those of a debugger).
+pub(crate) fn copy_peer(pid: u32, fd: i32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let process = rustix::process::pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
+    let flags = PidfdGetfdFlags::empty();
+    Ok(rustix::process::pidfd_getfd(process, fd, flags)?)
 }
 
 /// Whether `/proc` shows a process `pid`.

@@ -5,8 +5,9 @@
 mod linux;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::{
-    create, descriptor_limit, discard, file_size_limit, identify, identify_peer, open_peer,
-    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, write_at, writers,
+    copy_peer, create, descriptor_limit, discard, file_size_limit, identify, identify_peer,
+    open_peer, page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, write_at,
+    writers,
 };
 
 #[cfg(target_os = "linux")]
@@ -18,8 +19,9 @@ pub(crate) use linux_sync::{futex, robust};
 mod unsupported;
 #[cfg(not(target_os = "linux"))]
 pub(crate) use unsupported::{
-    create, descriptor_limit, discard, file_size_limit, identify, identify_peer, open_peer,
-    page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, write_at, writers,
+    copy_peer, create, descriptor_limit, discard, file_size_limit, identify, identify_peer,
+    open_peer, page_size, process_exists, reserve, seal_size, seal_write, seals, set_len, write_at,
+    writers,
 };
 
 #[cfg(not(target_os = "linux"))]

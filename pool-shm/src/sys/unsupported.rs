@@ -56,6 +56,10 @@ pub(crate) fn open_peer(_pid: u32, _fd: i32, _write: bool) -> io::Result<OwnedFd
     unsupported()
 }
 
+pub(crate) fn copy_peer(_pid: u32, _fd: i32) -> io::Result<OwnedFd> {
+    unsupported()
+}
+
 pub(crate) fn process_exists(_pid: u32) -> bool {
     false
 }
