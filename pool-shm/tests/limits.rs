@@ -3,7 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use pool_shm::{Segment, SharedArray, ShmError};
+use ndarray::{Array2, Ix2};
+use pool_shm::{FrozenArray, Segment, SharedArray, ShmError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::error::Error;
 
@@ -21,8 +22,50 @@ fn create() -> ShmError {
     SharedArray::<u8, _>::zeros(1 << 20).unwrap_err()
 }
 
+/// Ten thousand small arrays, frozen together, are made, sent and received.
+fn freeze_many() {
+    let source: Vec<_> = (0..10_000)
+        .map(|i| Array2::from_shape_fn((i % 5, i % 7), |(row, column)| i + 10 * row + column))
+        .collect();
+    let views = source.iter().enumerate().map(|(i, array)| {
+        // Every other one column-major, and some with gaps.
+        let view = if i % 2 == 0 { array.view() } else { array.t() };
+        let step = if i % 3 == 0 { -2 } else { 1 };
+        view.slice_move(ndarray::s![..;step, ..])
+    });
+    let views: Vec<_> = views.collect();
+    let frozen = FrozenArray::from_arrays(views.iter().cloned()).unwrap();
+    let sent = postcard::to_allocvec(&frozen).unwrap();
+    let received: Vec<FrozenArray<usize, Ix2>> = postcard::from_bytes(&sent).unwrap();
+    assert_eq!(received.len(), 10_000);
+    for ((ours, theirs), view) in frozen.iter().zip(&received).zip(&views) {
+        assert_eq!(ours.view(), view);
+        assert_eq!(theirs.view(), view);
+        assert!(ours.view().as_ptr().addr().is_multiple_of(64) || view.is_empty());
+    }
+}
+
+/// One by one, each has a segment: past the limit comes an error that keeps
+/// the array.
+fn freeze_one_by_one() {
+    let array = |i: usize| SharedArray::from_elem(10, i).unwrap();
+    let mut frozen = Vec::new();
+    let (error, left) = loop {
+        match array(frozen.len()).freeze() {
+            Ok(array) => frozen.push(array),
+            Err(error) => break (error.to_string(), error.into_array().unwrap()),
+        }
+    };
+    assert!(error.contains("ulimit -n"), "{error}");
+    assert_eq!(left.view()[9], frozen.len());
+    assert!(frozen.len() < 64);
+}
+
 #[test]
 fn limits_are_errors() {
+    limited(Resource::Nofile, 64, freeze_many);
+    limited(Resource::Nofile, 64, freeze_one_by_one);
+
     let error = limited(Resource::Fsize, 1 << 19, create);
     assert!(error.is_out_of_memory());
     let text = error.to_string();

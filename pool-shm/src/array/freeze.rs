@@ -117,7 +117,7 @@ pub(super) fn freeze<T: Element, D: Dimension>(
 }
 
 /// Seals a file that this process does not map any more.
-fn seal(file: &SegmentFile, lessees: &Lessees) -> Result<(), ShmError> {
+pub(super) fn seal(file: &SegmentFile, lessees: &Lessees) -> Result<(), ShmError> {
     for _ in 0..ATTEMPTS {
         match sys::seal_write(file.fd()) {
             Ok(()) => return Ok(()),

@@ -11,6 +11,7 @@ mod layout;
 mod lend;
 mod locked;
 mod owner;
+mod packed;
 mod part;
 mod placed;
 mod placement;

@@ -71,11 +71,19 @@ impl Owner {
     /// process's own mapping, and gives what is left. `placed` is taken since
     /// it would keep the mapping.
     pub(crate) fn unmap<T, D>(self, placed: Placed<T, D>) -> (Arc<SegmentFile>, Lessees) {
+        drop(placed);
+        self.unmap_all()
+    }
+
+    /// As [`unmap`](Self::unmap), when no `Placed` is left.
+    pub(super) fn unmap_all(self) -> (Arc<SegmentFile>, Lessees) {
         let lessees = Lessees(self.segment.take_lessees());
         lessees.release(self.segment.id());
-        let file = Arc::clone(self.segment.file());
-        drop(placed);
-        (file, lessees)
+        (Arc::clone(self.segment.file()), lessees)
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
     }
 
     /// Gives up the right; the memory stays for whoever has it.
@@ -116,7 +124,7 @@ impl Owned {
 }
 
 /// Describes a new array in memory that nobody else knows of.
-fn place<T: Element, D: Dimension>(
+pub(super) fn place<T: Element, D: Dimension>(
     segment: &Segment,
     array: usize,
     layout: Layout<D>,

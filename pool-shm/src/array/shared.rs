@@ -321,7 +321,8 @@ impl<T: Element, D: Dimension> SharedArray<T, D> {
 
     /// Seals the array against writing, for everybody and for ever, without a
     /// copy (small arrays, up to 64 KiB, are copied into a segment of their
-    /// own).
+    /// own: the kernel seals whole segments. Thousands of small arrays are
+    /// better frozen together, by [`FrozenArray::from_arrays`]).
     ///
     /// Whoever has had blocks of it is asked to unmap it first; this returns
     /// when they have.
