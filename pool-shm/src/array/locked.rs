@@ -1,8 +1,9 @@
 //! The array with locks built in.
 
+use super::slice::rows_of_slice;
 use super::{Placed, RawArray, SharedArray, raw_view};
 use crate::element::Element;
-use crate::error::ShmError;
+use crate::error::{Kind, ShmError};
 use crate::segment::Segment;
 use crate::sync::home::{self, BODY, Label};
 use crate::sync::protocol::{Stripes, StripesHold};
@@ -10,6 +11,7 @@ use crate::sync::wait::Wait;
 use crate::sync::{LockError, RawMutex};
 use ndarray::{
     ArrayRef, ArrayView, ArrayViewMut, Axis, Dimension, RawArrayViewMut, ShapeBuilder, Slice,
+    SliceArg,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -31,7 +33,7 @@ const WHAT: &str = "locks of an array";
 /// # Deaths
 /// The death of a holder does not block the others: whoever locks any of its stripes next gets [`LockError::OwnerDied`] with the guard, since their rows
 /// may be half-written. Each stripe is reported until a guard with all of its rows has been given back: one that was asked for them, or
-/// [`widened`](LockedArrayGuard::widen) to them.
+/// [`widened`](LockedArrayGuard::widen) to them. A guard of a [part](LockedArray::slice) never has all of them.
 ///
 /// # Examples
 /// ```
@@ -54,6 +56,16 @@ pub struct LockedArray<T, D> {
     /// Its memory is always writable.
     placed: Placed<T, D>,
     locks: Arc<Locks>,
+    /// Of which rows it is a part, if it is one.
+    part: Option<Part>,
+}
+
+/// Rows of the whole array, in some of whose elements a part consists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Part {
+    rows: Range<usize>,
+    /// How many the whole array has.
+    all: usize,
 }
 
 /// The segment of the locks, one for each run of neighbouring rows.
@@ -69,6 +81,8 @@ pub struct LockedArrayGuard<'a, T, D> {
     rows: Range<usize>,
     /// All rows that the locks protect.
     protected: Range<usize>,
+    /// Whether the rows have no elements but those that it shows.
+    whole: bool,
     hold: StripesHold<'a>,
 }
 
@@ -119,16 +133,68 @@ impl<T: Element, D: Dimension> LockedArray<T, D> {
         Ok(Self {
             placed: array.into_placed(),
             locks: Arc::new(Locks { segment, stripes }),
+            part: None,
         })
     }
 
-    fn attach(array: RawArray<T, D>, segment: Segment) -> Result<Self, ShmError> {
+    fn attach(
+        array: RawArray<T, D>,
+        segment: Segment,
+        part: Option<Part>,
+    ) -> Result<Self, ShmError> {
+        if let Some(Part { rows, all }) = &part
+            && (rows.start > rows.end || rows.end > *all)
+        {
+            return Err(Kind::Mismatch {
+                what: "rows",
+                of: "part of a locked array",
+                asked: format!("{rows:?}"),
+                found: format!("{all} rows"),
+            }
+            .into());
+        }
         let label = home::check::<()>(&segment, MAGIC, WHAT)?;
         let count = home::count(label, Self::MAX_STRIPES, WHAT)?;
         let stripes = RawMutex::attach_many(&segment, BODY, count)?;
         Ok(Self {
             placed: array.into_placed(),
             locks: Arc::new(Locks { segment, stripes }),
+            part,
+        })
+    }
+
+    /// A part of the array, any that ndarray can slice, also backwards: the same memory under the same locks, with a shape and strides of its own. It can be
+    /// sent like the array.
+    ///
+    /// Whoever locks a part, or rows of one, waits for the stripes of all rows of the array in which the part has elements; a part of a part has those
+    /// of the part that it was made of. Since rows may have elements outside the part, a guard of a part cannot repair them: the death of a holder is
+    /// reported until somebody has locked and given back the whole rows.
+    ///
+    /// # Errors
+    /// `is_invalid_cut` if the slice does not lie in the array.
+    ///
+    /// # Examples
+    /// ```
+    /// use ndarray::s;
+    /// use pool_shm::{LockedArray, SharedArray};
+    ///
+    /// let rows = LockedArray::striped(SharedArray::<f64, _>::zeros((100, 4))?, 10)?;
+    /// let part = rows.slice(s![..20;-1, 1])?;
+    /// part.lock().expect("no holder has died").view_mut()[0] = 1.0;
+    /// assert_eq!(rows.lock_rows(19..20).expect("no holder has died").view()[[0, 1]], 1.0);
+    /// # Ok::<(), pool_shm::ShmError>(())
+    /// ```
+    pub fn slice<I: SliceArg<D>>(&self, slice: I) -> Result<LockedArray<T, I::OutDim>, ShmError> {
+        let placed = self.placed.slice(&slice)?;
+        let whole = || {
+            let all = self.rows();
+            let rows = rows_of_slice(slice.as_ref(), all);
+            Part { rows, all }
+        };
+        Ok(LockedArray {
+            placed,
+            locks: Arc::clone(&self.locks),
+            part: Some(self.part.clone().unwrap_or_else(whole)),
         })
     }
 
@@ -201,19 +267,30 @@ impl<T: Element, D: Dimension> LockedArray<T, D> {
             rows.start <= rows.end && rows.end <= all,
             "the rows {rows:?} do not lie in an array of {all} rows"
         );
-        let which = stripes_of(&rows, all, self.stripes());
-        let protected = rows_of(&which, all, self.stripes());
-        // The first and the last stripe may have rows that were not asked for.
-        let first = usize::from(protected.start < rows.start);
-        let last = which.len() - usize::from(rows.end < protected.end);
+        let whole = self.part.is_none();
+        let (which, covered, protected) = match &self.part {
+            None => {
+                let which = stripes_of(&rows, all, self.stripes());
+                let protected = rows_of(&which, all, self.stripes());
+                // The first and the last stripe may have rows that were not asked for.
+                let first = usize::from(protected.start < rows.start);
+                let last = which.len() - usize::from(rows.end < protected.end);
+                (which, first..last, protected)
+            }
+            Some(part) => {
+                let which = stripes_of(&part.rows, part.all, self.stripes());
+                (which, 0..0, 0..all)
+            }
+        };
         let stripes = Stripes {
             locks: &self.locks.stripes[which],
-            covered: first..last,
+            covered,
         };
         let wrap = |hold| LockedArrayGuard {
             placed: &self.placed,
             rows,
             protected,
+            whole,
             hold,
         };
         match stripes.lock(wait) {
@@ -244,7 +321,7 @@ fn rows_of(which: &Range<usize>, all: usize, stripes: usize) -> Range<usize> {
 }
 
 impl<T: Element, D: Dimension> LockedArrayGuard<'_, T, D> {
-    /// The same locks with all the rows that they protect: for repairing what a dead holder left.
+    /// The same locks with all the rows that they protect: for repairing what a dead holder left. Of a part, all of its rows, which repairs nothing.
     ///
     /// ```
     /// use pool_shm::sync::LockError;
@@ -265,7 +342,9 @@ impl<T: Element, D: Dimension> LockedArrayGuard<'_, T, D> {
     /// ```
     pub fn widen(mut self) -> Self {
         self.rows = self.protected.clone();
-        self.hold.cover_all();
+        if self.whole {
+            self.hold.cover_all();
+        }
         self
     }
 
@@ -306,6 +385,7 @@ impl<T, D: Clone> Clone for LockedArray<T, D> {
         Self {
             placed: self.placed.clone(),
             locks: Arc::clone(&self.locks),
+            part: self.part.clone(),
         }
     }
 }
@@ -328,19 +408,19 @@ impl<T: Element + fmt::Debug, D: Dimension> fmt::Debug for LockedArrayGuard<'_, 
 impl<T: Element, D: Dimension> Serialize for LockedArray<T, D> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let array = RawArray::from_placed(self.placed.clone());
-        (TAG, &self.locks.segment, array).serialize(serializer)
+        (TAG, &self.locks.segment, array, &self.part).serialize(serializer)
     }
 }
 
 impl<'de, T: Element, D: Dimension> Deserialize<'de> for LockedArray<T, D> {
     fn deserialize<R: Deserializer<'de>>(deserializer: R) -> Result<Self, R::Error> {
-        let (tag, segment, array) = <([u8; 4], Segment, _)>::deserialize(deserializer)?;
+        let (tag, segment, array, part) = <([u8; 4], Segment, _, _)>::deserialize(deserializer)?;
         if tag != TAG {
             return Err(serde::de::Error::custom(format!(
                 "a handle of another kind of array: asked for {TAG:?}, found {tag:?}"
             )));
         }
-        Self::attach(array, segment).map_err(ShmError::into_serde)
+        Self::attach(array, segment, part).map_err(ShmError::into_serde)
     }
 }
 
@@ -351,6 +431,65 @@ mod tests {
 
     fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
         std::thread::scope(|scope| scope.spawn(f).join().unwrap())
+    }
+
+    #[test]
+    fn a_part_is_locked_with_the_rows_in_which_it_lies() {
+        let rows = SharedArray::<u32, Ix2>::zeros((8, 3)).unwrap();
+        let array = LockedArray::striped(rows, 4).unwrap();
+        let part = array.slice(ndarray::s![2..6;-3, 1..]).unwrap();
+        assert_eq!(part.shape(), [2, 2]);
+        let sent = postcard::to_allocvec(&part).unwrap();
+        let sent: LockedArray<u32, Ix2> = postcard::from_bytes(&sent).unwrap();
+        let of_part = part.slice(ndarray::s![0, ..]).unwrap();
+        let inside = || array.try_lock_rows(3..4).is_err() && array.try_lock_rows(4..5).is_err();
+        let outside = || array.try_lock_rows(0..2).is_ok() && array.try_lock_rows(6..8).is_ok();
+        let check = |guard: &dyn fmt::Debug| {
+            assert!(elsewhere(inside) && elsewhere(outside), "{guard:?}");
+        };
+        check(&part.lock().unwrap());
+        check(&sent.lock_rows(0..1).unwrap());
+        check(&of_part.lock().unwrap());
+        sent.lock().unwrap().view_mut()[[0, 0]] = 7;
+        assert_eq!(array.lock().unwrap().view()[[5, 1]], 7);
+        assert!(
+            array
+                .slice(ndarray::s![..9, ..])
+                .unwrap_err()
+                .is_invalid_cut()
+        );
+    }
+
+    #[test]
+    fn a_part_of_rows_that_are_not_there_is_refused() {
+        let array = LockedArray::<u32, Ix2>::zeros((8, 3)).unwrap();
+        let mut part = array.slice(ndarray::s![2..6, ..]).unwrap();
+        for (rows, all) in [(2..9, 8), (7..6, 8)] {
+            part.part = Some(Part { rows, all });
+            let sent = serde_json::to_string(&part).unwrap();
+            let error = serde_json::from_str::<LockedArray<u32, Ix2>>(&sent).unwrap_err();
+            assert!(error.to_string().contains("8 rows"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_death_stays_reported_until_the_whole_rows_are_repaired() {
+        let array = LockedArray::<u32, Ix2>::zeros((4, 4)).unwrap();
+        let part = array.slice(ndarray::s![.., 0]).unwrap();
+        let died = || std::mem::forget(array.lock().unwrap());
+        elsewhere(died); // a thread that ends is as good as a process
+        for _ in 0..2 {
+            let told = elsewhere(|| match part.lock() {
+                Err(LockError::OwnerDied(guard)) => guard.widen().rows() == (0..4),
+                _ => false,
+            });
+            assert!(told);
+        }
+        assert!(elsewhere(|| matches!(
+            array.lock(),
+            Err(LockError::OwnerDied(_))
+        )));
+        assert!(elsewhere(|| part.lock().is_ok()));
     }
 
     #[test]

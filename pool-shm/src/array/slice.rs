@@ -102,6 +102,20 @@ pub(crate) fn range_of(element: SliceInfoElem, len: usize) -> Result<Range<usize
 
 const COUNTED: &str = "the slice has another number of axes than it says";
 
+/// The rows, of so many along the first axis, from the first to the last in which a slice has elements; a slice that lies in the array.
+pub(super) fn rows_of_slice(slice: &[SliceInfoElem], rows: usize) -> Range<usize> {
+    let mut axes = (slice.iter()).filter(|element| !matches!(element, SliceInfoElem::NewAxis));
+    let Some(Ok(Along { from, kept })) = axes.next().map(|&first| Along::new(first, rows)) else {
+        return 0..rows;
+    };
+    let (count, step) = kept.unwrap_or((1, 1));
+    match (count.checked_sub(1), step) {
+        (None, _) => from.min(rows)..from.min(rows),
+        (Some(steps), 0..) => from..from + steps * step.unsigned_abs() + 1,
+        (Some(steps), _) => from - steps * step.unsigned_abs()..from + 1,
+    }
+}
+
 /// What a slice takes of one axis.
 struct Along {
     from: usize,
@@ -164,6 +178,21 @@ mod tests {
     /// The part of an array in which each element is its own place.
     fn of<'a>(array: &'a ArrayViewD<'_, usize>, slice: &[SliceInfoElem]) -> ArrayViewD<'a, usize> {
         array.slice(slice)
+    }
+
+    #[test]
+    fn rows_of_slices_are_those_with_elements() {
+        let rows = |slice: &[SliceInfoElem]| rows_of_slice(slice, 10);
+        assert_eq!(rows(s![ndarray::NewAxis, -1, ..].as_ref()), 9..10);
+        assert_eq!(rows(s![10.., ..].as_ref()), 10..10);
+        assert_eq!(rows_of_slice(&[], 1), 0..1);
+        let places = Array::from_shape_fn((10, 2), |(row, _)| row);
+        for step in [-9, -4, -3, -1, 1, 2, 5, 100] {
+            let slice = s![1..8;step, ..];
+            let found = places.slice(slice);
+            let (least, most) = (found.iter().min().unwrap(), found.iter().max().unwrap());
+            assert_eq!(rows(slice.as_ref()), *least..most + 1, "step {step}");
+        }
     }
 
     proptest! {
