@@ -4,15 +4,19 @@
 use crate::array::{DATA_OFFSET, Description};
 use crate::element::{DType, Element};
 use crate::lease::CutPlan;
+use crate::named::{self, Maker, STAMP_PAGE, Stamp};
 use crate::segment::{Segment, SegmentFile};
 use crate::{
-    ArrayHandle, AxisChunks, AxisChunksMut, Blocks, FrozenArray, HaloBlocks, LeaseCache, RawArray,
-    RegionsMut, SharedArray, TilesMut,
+    ArrayHandle, AxisChunks, AxisChunksMut, Blocks, FileArray, FrozenArray, HaloBlocks, LeaseCache,
+    NamedArray, RawArray, RegionsMut, SharedArray, TilesMut,
 };
 use ndarray::{ArrayViewD, Dimension, Ix1, Ix2, IxDyn};
 use num_complex::Complex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 /// The elements of the arrays that are attacked.
 const LEN: usize = 24;
@@ -181,5 +185,154 @@ fn each<B: Blocks<Plan = CutPlan>>(plan: &CutPlan, mut f: impl FnMut(B::Block<'_
         let block = unsafe { B::block(&attached, index) };
         assert_eq!(block.is_some(), index < count);
         block.into_iter().for_each(&mut f);
+    }
+}
+
+/// Has a `.npy` file begin with `bytes`: its header is refused, or it lies in what was given, and the array of it in the file.
+pub fn npy_header(bytes: &[u8]) {
+    if let Ok(npy) = crate::file::parse(bytes) {
+        assert!(npy.offset <= bytes.len() as u64, "more than there is");
+    }
+    SCRATCH.with(|scratch| {
+        fs::write(&scratch.0, bytes).expect("a small file can be written");
+        open::<f64, Ix2>(&scratch.0, bytes.len());
+        open::<u8, IxDyn>(&scratch.0, bytes.len());
+        open::<Complex<f32>, Ix1>(&scratch.0, bytes.len());
+    });
+}
+
+fn open<T: Element, D: Dimension>(path: &Path, len: usize) {
+    // SAFETY: this thread alone knows the file.
+    if let Ok(array) = unsafe { FileArray::<T, D>::open(path) } {
+        assert!(array.len() * size_of::<T>() < len, "more than the file has");
+        array
+            .view()
+            .iter()
+            .for_each(|value| drop(std::hint::black_box(*value)));
+    }
+}
+
+/// A file that one thread has, removed at its end.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+thread_local! {
+    static SCRATCH: Scratch = Scratch({
+        let name = format!("pool-fuzz-{}-{:?}.npy", std::process::id(), std::thread::current().id());
+        std::env::temp_dir().join(name)
+    });
+    static NAMED: (NamedArray<u64, Ix1>, Vec<u8>) = named_victim();
+}
+
+/// An array with a name, and its true stamp.
+fn named_victim() -> (NamedArray<u64, Ix1>, Vec<u8>) {
+    named::sweep().expect("names can be listed"); // of a run that was ended
+    let name = format!("pool-fuzz-{}", std::process::id());
+    let array = NamedArray::create(&name, LEN).expect("a small segment can be made");
+    let bytes = fs::read(named_file(&name)).expect("it can be read");
+    let stamp = bytes[bytes.len() - STAMP_PAGE..].to_vec();
+    (array, stamp)
+}
+
+fn named_file(name: &str) -> PathBuf {
+    named::file_of(name).expect("a name that can be")
+}
+
+/// What a stamp says, in a form that bytes are read as.
+#[derive(Deserialize)]
+struct Stamped {
+    maker: (u32, u64, u64),
+    left: bool,
+    ours: bool,
+    element: [u64; 2],
+    bytes: u64,
+    column_major: bool,
+    shape: Vec<u64>,
+}
+
+/// Reads `bytes` as a name, as a stamp, and as what a stamp says that is put behind an array with a name: each is refused, or what is
+/// attached lies in the segment.
+pub fn named_segment(bytes: &[u8]) {
+    if let Ok(name) = std::str::from_utf8(bytes)
+        && let Some(path) = named::file_of(name)
+    {
+        let dir = named_file("x");
+        assert_eq!(
+            path.parent(),
+            dir.parent(),
+            "a name that leaves the directory"
+        );
+        assert_eq!(
+            path.file_name(),
+            Some(name.strip_prefix('/').unwrap_or(name).as_ref())
+        );
+    }
+    NAMED.with(|(array, stamp)| {
+        let mut page = bytes.to_vec();
+        page.resize(STAMP_PAGE, 0);
+        attach_stamped(array.name(), &page);
+        if let Ok(says) = postcard::from_bytes::<Stamped>(bytes)
+            && says.shape.len() <= 64
+        {
+            attach_stamped(array.name(), &says.page());
+        }
+        stamp_with(array.name(), stamp);
+        assert!(NamedArray::<u64, Ix1>::attach(array.name()).is_ok());
+    });
+}
+
+impl Stamped {
+    fn page(self) -> Vec<u8> {
+        let (pid, start, namespace) = self.maker;
+        let stamp = Stamp {
+            maker: Maker {
+                pid,
+                start,
+                namespace,
+            },
+            left: self.left,
+            element: if self.ours {
+                u64::dtype().code()
+            } else {
+                self.element
+            },
+            bytes: self.bytes,
+            column_major: self.column_major,
+            shape: self.shape,
+        };
+        let page = stamp.to_page();
+        assert_eq!(Stamp::parse(&page), Some(stamp), "read as it was written");
+        page
+    }
+}
+
+fn stamp_with(name: &str, page: &[u8]) {
+    let path = named_file(name);
+    let mut file = File::options().write(true).open(path).expect("it is there");
+    let end = SeekFrom::End(-(STAMP_PAGE as i64));
+    file.seek(end).expect("it has a stamp");
+    file.write_all(page).expect("it can be written");
+}
+
+fn attach_stamped(name: &str, page: &[u8]) {
+    stamp_with(name, page);
+    attach_named::<u64, Ix1>(name);
+    attach_named::<u64, IxDyn>(name);
+    attach_named::<u8, Ix2>(name);
+}
+
+fn attach_named<T: Element, D: Dimension>(name: &str) {
+    if let Ok(array) = NamedArray::<T, D>::attach(name) {
+        // SAFETY: this thread alone has the segment, and writes it before and behind only.
+        let view = unsafe { array.raw().view() };
+        // The elements, their page, and the stamp.
+        assert!(view.len() * size_of::<T>() <= 2 * STAMP_PAGE);
+        view.iter()
+            .for_each(|value| drop(std::hint::black_box(*value)));
     }
 }

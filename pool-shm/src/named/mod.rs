@@ -62,5 +62,7 @@ mod sweep;
 pub use array::NamedArray;
 pub(crate) use error::NameError;
 #[cfg(fuzzing)]
-pub(crate) use stamp::Stamp;
+pub(crate) use name::file_of;
+#[cfg(fuzzing)]
+pub(crate) use stamp::{Maker, PAGE as STAMP_PAGE, Stamp};
 pub use sweep::{remove, sweep};

@@ -62,6 +62,12 @@ impl Name {
     }
 }
 
+/// The file that a name stands for, if it can be a name.
+#[cfg(fuzzing)]
+pub(crate) fn file_of(name: &str) -> Option<PathBuf> {
+    Name::new(name).ok().map(|name| name.path())
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
