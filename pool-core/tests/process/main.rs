@@ -20,6 +20,7 @@ mod methods;
 mod nested;
 mod overwritten;
 mod parent;
+mod parts;
 mod placing;
 mod single;
 mod sizes;
