@@ -3,6 +3,8 @@
 //! An array travels as a handle, which names a descriptor of the process that put it. That process keeps the descriptor until the message has left the
 //! queue, also when it has dropped the array and every handle of the queue. A message that names segments starts with a table of them, so whoever
 //! gets it can open them before it takes the message out of the queue, without running code of the message's type under a lock.
+//!
+//! A message may itself lie in a segment of its own: then that is the first of its table, and what follows the table is its length.
 
 use pool_shm::transfer::{self, Exports, Held};
 use pool_shm::{SegmentHandle, ShmError};
@@ -13,14 +15,25 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const WORD: usize = size_of::<u64>();
 /// Words of a handle in the table.
 const ENTRY: usize = 4;
+/// In the first word of a table: the message lies in the first of the segments.
+const APART: u64 = 1 << 63;
 
 /// The table that stands before a message: the number of handles, then their words.
 pub(crate) fn table(handles: &[SegmentHandle]) -> Vec<u8> {
+    words(handles.len() as u64, handles).collect()
+}
+
+/// What stands for a message of `len` bytes that lies in a segment of its own, the first of `handles`.
+pub(crate) fn apart(handles: &[SegmentHandle], len: usize) -> Vec<u8> {
+    let table = words(handles.len() as u64 | APART, handles);
+    table.chain((len as u64).to_le_bytes()).collect()
+}
+
+fn words(first: u64, handles: &[SegmentHandle]) -> impl Iterator<Item = u8> {
     let entries = handles.iter().flat_map(SegmentHandle::to_words);
-    std::iter::once(handles.len() as u64)
+    std::iter::once(first)
         .chain(entries)
         .flat_map(u64::to_le_bytes)
-        .collect()
 }
 
 /// Bytes of a table of so many handles.
@@ -35,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) body: usize,
     /// Its segments, as far as they are still there.
     pub(crate) held: Vec<Held>,
+    /// If the message lies in a segment of its own: that, and its length.
+    pub(crate) apart: Option<(SegmentHandle, usize)>,
 }
 
 /// Opens the segments that the table of `message` names; `None` if it is no table.
@@ -44,18 +59,27 @@ pub(crate) fn open(message: &[u8]) -> Result<Option<Opened>, ShmError> {
     let Some((count, rest)) = message.split_first_chunk::<WORD>() else {
         return Ok(None);
     };
-    let count = usize::try_from(u64::from_le_bytes(*count)).unwrap_or(usize::MAX);
+    let first = u64::from_le_bytes(*count);
+    let count = usize::try_from(first & !APART).unwrap_or(usize::MAX);
     let bytes = count.saturating_mul(ENTRY * WORD);
     let Some(entries) = rest.get(..bytes) else {
         return Ok(None);
     };
-    let mut held = Vec::new();
-    for entry in entries.chunks_exact(ENTRY * WORD) {
-        let mut words = [0; ENTRY];
-        for (word, bytes) in words.iter_mut().zip(entry.as_chunks::<WORD>().0) {
-            *word = u64::from_le_bytes(*bytes);
+    let mut handles = entries.chunks_exact(ENTRY * WORD).map(handle);
+    let apart = match (first & APART, rest.get(bytes..).map(<[u8]>::first_chunk)) {
+        (0, _) => None,
+        (_, Some(Some(len))) => {
+            let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+            let Some(own) = handles.clone().next() else {
+                return Ok(None);
+            };
+            Some((own, len))
         }
-        match transfer::hold(&[SegmentHandle::from_words(words)]) {
+        _ => return Ok(None),
+    };
+    let mut held = Vec::new();
+    for handle in &mut handles {
+        match transfer::hold(&[handle]) {
             Ok(one) => held.push(one),
             Err(error) if error.is_out_of_descriptors() || error.is_out_of_memory() => {
                 return Err(error);
@@ -64,7 +88,15 @@ pub(crate) fn open(message: &[u8]) -> Result<Option<Opened>, ShmError> {
         }
     }
     let body = WORD + bytes;
-    Ok(Some(Opened { body, held }))
+    Ok(Some(Opened { body, held, apart }))
+}
+
+fn handle(entry: &[u8]) -> SegmentHandle {
+    let mut words = [0; ENTRY];
+    for (word, bytes) in words.iter_mut().zip(entry.as_chunks::<WORD>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    SegmentHandle::from_words(words)
 }
 
 /// What this process keeps for messages that it has put.

@@ -1,11 +1,17 @@
 //! How long an operation may wait, and why it did nothing.
 
 use crate::queue::Damage;
-use pool_shm::sync::EventCount;
+use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
 use std::time::{Duration, Instant};
 
 /// How long a `try_` form waits for a lock at most: a peer that holds it is copying a message, or is stopped.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often a lock is asked for before a thread sleeps; each time it pauses twice as long, for some microseconds in all.
+const ROUNDS: u32 = 7;
+
+/// The guard of a lock, or why not.
+pub(crate) type Locked<'a> = Result<RawMutexGuard<'a>, LockError<RawMutexGuard<'a>>>;
 
 /// How long an operation may wait.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +30,24 @@ impl Wait {
         Instant::now()
             .checked_add(timeout)
             .map_or(Wait::Forever, Wait::Until)
+    }
+
+    /// Takes a lock that is held for the time of a copy, waiting for it as long as this says.
+    ///
+    /// At first it is asked for again and again: a holder that runs gives it back sooner than the kernel wakes anybody, and one who
+    /// sleeps makes the holder wake him.
+    pub(crate) fn lock(self, mutex: &RawMutex) -> Locked<'_> {
+        for round in 0..ROUNDS {
+            match mutex.try_lock() {
+                Err(LockError::WouldBlock) => (0..1 << round).for_each(|_| std::hint::spin_loop()),
+                locked => return locked,
+            }
+        }
+        match self {
+            Wait::Forever => mutex.lock(),
+            Wait::Until(deadline) => mutex.lock_until(deadline),
+            Wait::No => mutex.lock_timeout(PATIENCE),
+        }
     }
 }
 

@@ -31,6 +31,12 @@ enum Role {
         acknowledged: Segment,
         batch: bool,
     },
+    /// Puts large ones, each in a segment of its own, and writes down how many puts have returned.
+    Large {
+        me: u32,
+        queue: Queue<Item>,
+        acknowledged: Segment,
+    },
     /// Gets until the queue is closed and writes down what it got.
     Consumer { queue: Queue<Item>, seen: Segment },
 }
@@ -45,6 +51,19 @@ fn child() {
             acknowledged,
             batch,
         }) => produce(me, &queue, &acknowledged, batch),
+        Some(Role::Large {
+            me,
+            queue,
+            acknowledged,
+        }) => {
+            let returned = acknowledged.get::<AtomicU64>(me as usize * 8).unwrap();
+            for i in 0.. {
+                if queue.put_timeout(large(me, i), FOR_EVER).is_err() {
+                    return;
+                }
+                returned.store(i + 1, Ordering::SeqCst);
+            }
+        }
         Some(Role::Consumer { queue, seen }) => consume(&queue, &seen),
     }
 }
@@ -135,6 +154,81 @@ fn killed_producers_lose_nothing_that_was_acknowledged() {
             );
         }
     }
+}
+
+/// Larger than the queue that it goes through.
+fn large(me: u32, i: u64) -> Item {
+    (me, i, vec![(u64::from(me) + i) as u8; 30_000])
+}
+
+/// Bytes of memory without a name that this process has mapped.
+fn mapped() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let len = |line: &str| {
+        let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+        Some(usize::from_str_radix(to, 16).ok()? - usize::from_str_radix(from, 16).ok()?)
+    };
+    let lines = maps.lines().filter(|line| line.contains("/memfd:"));
+    lines.map(|line| len(line).unwrap()).sum()
+}
+
+#[test]
+fn killed_producers_of_large_messages_leave_no_memory() {
+    let _guard = Leftovers::watch();
+    let before = mapped();
+    let queue = Queue::<Item>::builder().items(6).bytes(1000);
+    let queue = queue.own_segment_above(500).build().unwrap();
+    let acknowledged = Segment::create(8 * 1000).unwrap();
+    let start = |me| {
+        start(&Role::Large {
+            me,
+            queue: queue.clone(),
+            acknowledged: acknowledged.clone(),
+        })
+    };
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut producers: Vec<(u32, Killed)> = (0..2).map(|me| (me, start(me))).collect();
+    let (mut whole, mut gone) = (BTreeMap::new(), 0);
+    let mut receive = |got: Result<Item, GetError>| match got {
+        Ok((me, i, bytes)) => {
+            assert_eq!((me, i, bytes), large(me, i));
+            let next: &mut u64 = whole.entry(me).or_insert(0);
+            assert!(i >= *next, "producer {me}: {i} came again");
+            *next = i + 1;
+        }
+        // Its producer was killed while it was in the queue.
+        Err(GetError::Decode(error)) => {
+            assert!(error.to_string().contains("gone"), "{error}");
+            gone += 1;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    let mut received = 0;
+    for me in 2..2 + KILLS {
+        for _ in 0..random.below(40) {
+            receive(queue.get_timeout(FOR_EVER));
+            received += 1;
+        }
+        producers[random.below(2) as usize] = (me, start(me));
+    }
+    producers.clear();
+    for rest in queue.try_iter() {
+        receive(rest);
+        received += 1;
+    }
+    let returned: u64 = (0..2 + KILLS)
+        .map(|me| acknowledged.get::<AtomicU64>(me as usize * 8).unwrap())
+        .map(|returned| returned.load(Ordering::SeqCst))
+        .sum();
+    let most = returned + 2 + u64::from(KILLS);
+    assert!(
+        (returned..=most).contains(&received),
+        "{returned} puts returned, {received} messages came"
+    );
+    // Only what lay in the queue at a kill: six at most.
+    assert!(gone <= 6 * (2 + KILLS), "{gone} of {received}");
+    drop((queue, acknowledged));
+    assert_eq!(mapped(), before, "memory of messages is still mapped");
 }
 
 /// Counts a message; each producer's come in order, none missing, none twice.

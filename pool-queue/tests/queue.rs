@@ -127,6 +127,43 @@ fn capacity_in_bytes_is_what_the_largest_message_takes() {
 }
 
 #[test]
+fn large_messages_go_through_a_small_queue_in_segments_of_their_own() {
+    let queue = Queue::<Vec<f64>>::builder().items(8).bytes(200);
+    let queue = queue.own_segment_above(100).build().unwrap();
+    let bytes = postcard::to_allocvec(&queue).unwrap();
+    let same: Queue<Vec<f64>> = postcard::from_bytes(&bytes).unwrap();
+    // Small ones among large ones: the order is that of the puts.
+    for len in [100_000, 3, 13, 12, 0] {
+        same.put(vec![len as f64; len]).unwrap();
+        assert_eq!(queue.get().unwrap(), vec![len as f64; len]);
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| same.put_many((0..50).map(|i| vec![0.5; i * 100])));
+        for i in 0..50 {
+            assert_eq!(queue.get().unwrap().len(), i * 100);
+        }
+    });
+    same.put_many([vec![1.0; 1000], vec![2.0], vec![3.0; 1000]])
+        .unwrap();
+    let all = queue.get_many(3).unwrap();
+    assert_eq!(all, [vec![1.0; 1000], vec![2.0], vec![3.0; 1000]]);
+    let without = Queue::<Vec<f64>>::builder().items(8).bytes(200);
+    let refused = without.build().unwrap().put(vec![0.5; 1000]);
+    assert!(matches!(refused, Err(PutError::TooLarge { .. })));
+}
+
+#[test]
+fn large_values_that_are_serialised_and_name_memory_come_back_too() {
+    use pool_shm::{FrozenArray, SharedArray};
+    let queue = Queue::builder().own_segment_above(1000).build().unwrap();
+    let array = SharedArray::from_elem(100, 1.5).unwrap().freeze().unwrap();
+    let texts: Vec<String> = (0..1000).map(|i| i.to_string()).collect();
+    queue.put((texts.clone(), array)).unwrap();
+    let (found, array): (Vec<String>, FrozenArray<f64, ndarray::Ix1>) = queue.get().unwrap();
+    assert_eq!((found, array.view().sum()), (texts, 150.0));
+}
+
+#[test]
 fn impossible_capacities_are_errors() {
     for (items, bytes) in [(0, 8), (1, 0), (usize::MAX, 8), (1, usize::MAX)] {
         let error = Queue::<u8>::builder()

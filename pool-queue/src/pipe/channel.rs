@@ -35,7 +35,7 @@ impl Channel {
         wait: Wait,
     ) -> Result<(), SendError<T>> {
         let outcome = with_buffer(|buffer| {
-            let encoded = encode(&value, buffer).map_err(|error| SendError::Encode {
+            let encoded = encode(&value, buffer, None).map_err(|error| SendError::Encode {
                 value: (),
                 reason: error.to_string(),
             })?;

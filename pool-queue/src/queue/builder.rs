@@ -20,6 +20,7 @@ use std::marker::PhantomData;
 pub struct QueueBuilder<T> {
     items: usize,
     bytes: Option<usize>,
+    apart_above: Option<usize>,
     message: PhantomData<fn(T) -> T>,
 }
 
@@ -32,6 +33,7 @@ impl<T: Message> QueueBuilder<T> {
         Self {
             items: DEFAULT_ITEMS,
             bytes: None,
+            apart_above: None,
             message: PhantomData,
         }
     }
@@ -52,6 +54,26 @@ impl<T: Message> QueueBuilder<T> {
         self
     }
 
+    /// Has a message of more than `bytes` bytes go into a segment of its own, of which the queue holds the name: then messages of any size
+    /// go through a small queue, and a large one is copied while nobody waits for the queue's locks.
+    ///
+    /// The segment is kept as arrays in messages are (see [`Queue`]): by the process that has put the message, until it was got. Making
+    /// one costs some microseconds and each page of it its first touch, so a queue with room in its own memory is faster: this is for messages that are
+    /// seldom and large. Default: none, a message that is larger than the queue is an error.
+    ///
+    /// ```
+    /// use pool_queue::Queue;
+    ///
+    /// let queue: Queue<Vec<f64>> = Queue::builder().bytes(4096).own_segment_above(1024).build()?;
+    /// queue.put(vec![0.5; 1_000_000])?;
+    /// assert_eq!(queue.get()?.len(), 1_000_000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn own_segment_above(mut self, bytes: usize) -> Self {
+        self.apart_above = Some(bytes);
+        self
+    }
+
     /// Makes the queue, empty.
     ///
     /// # Errors
@@ -64,7 +86,7 @@ impl<T: Message> QueueBuilder<T> {
             .filter(|items| (1..=Shape::MAX).contains(items));
         let units = (bytes > 0).then(|| Shape::frame_units(bytes)).flatten();
         let (items, units) = items.zip(units).ok_or_else(invalid)?;
-        Queue::create(Shape { items, units })
+        Queue::create(Shape { items, units }, self.apart_above)
     }
 
     fn default_bytes(&self) -> usize {

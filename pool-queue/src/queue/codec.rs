@@ -4,12 +4,13 @@ use super::errors::DecodeError;
 use crate::arrays;
 use bytemuck::Pod;
 use num_complex::Complex;
-use pool_shm::ShmError;
 use pool_shm::transfer::{self, Exports, Held};
+use pool_shm::{Cells, Segment, SegmentHandle, ShmError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A message that was copied out of the ring: a value already, or bytes yet to be decoded.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) enum Taken<T> {
     Value(T),
     /// Bytes for postcard, a part of the buffer, with the segments that they name.
     Bytes(Range<usize>, Vec<Held>),
+    /// So many bytes in a segment of their own, with the segments that they name and that one.
+    Apart(SegmentHandle, usize, Vec<Held>),
     /// Plain data of another length than its type has, or something else that is no message of this type.
     Wrong(DecodeError),
 }
@@ -31,13 +34,31 @@ pub(crate) struct Encoded<'a> {
     pub(crate) exports: Exports,
 }
 
+/// Why a value became no message.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EncodeError {
+    /// It cannot be serialised.
+    #[error(transparent)]
+    Value(#[from] postcard::Error),
+    /// There is no memory for it.
+    #[error(transparent)]
+    Memory(#[from] ShmError),
+}
+
 /// The bytes of `value`: its own if it is plain data, else serialised into `buffer`, which is cleared.
+///
+/// If they are more than `most`, they go into a segment of their own, and what comes back stands for them.
 pub(crate) fn encode<'a, T: Serialize + 'static>(
     value: &'a T,
     buffer: &'a mut Vec<u8>,
-) -> Result<Encoded<'a>, postcard::Error> {
+    most: Option<usize>,
+) -> Result<Encoded<'a>, EncodeError> {
+    let is_large = |bytes: &[u8]| most.is_some_and(|most| bytes.len() > most);
     if let Some(bytes) = plain_bytes(value) {
         let exports = Exports::default();
+        if is_large(bytes) {
+            return set_apart(bytes, exports, buffer);
+        }
         return Ok(Encoded {
             bytes,
             table: false,
@@ -47,6 +68,10 @@ pub(crate) fn encode<'a, T: Serialize + 'static>(
     buffer.clear();
     let (written, exports) = transfer::export(|| postcard::to_io(value, &mut *buffer).map(drop));
     written?;
+    if is_large(buffer) {
+        let bytes = std::mem::take(buffer);
+        return set_apart(&bytes, exports, buffer);
+    }
     let handles = exports.handles();
     let table = !handles.is_empty();
     if table {
@@ -55,6 +80,30 @@ pub(crate) fn encode<'a, T: Serialize + 'static>(
     Ok(Encoded {
         bytes: buffer,
         table,
+        exports,
+    })
+}
+
+/// Puts the bytes of a message into a segment of their own; `buffer` gets what stands for them.
+fn set_apart<'a>(
+    bytes: &[u8],
+    named: Exports,
+    buffer: &'a mut Vec<u8>,
+) -> Result<Encoded<'a>, EncodeError> {
+    let segment = Segment::create(bytes.len())?;
+    segment.cells::<u8>(0, bytes.len())?.write_from(0, bytes);
+    let (written, own) = transfer::export(|| postcard::to_io(&segment, std::io::sink()).map(drop));
+    written?;
+    let handles = [own.handles(), named.handles()].concat();
+    *buffer = arrays::apart(&handles, bytes.len());
+    let ((), exports) = transfer::export(|| {
+        [own, named]
+            .into_iter()
+            .for_each(|exports| transfer::keep(Arc::new(exports)));
+    });
+    Ok(Encoded {
+        bytes: buffer,
+        table: true,
         exports,
     })
 }
@@ -115,7 +164,10 @@ pub(crate) fn take<T: 'static>(
     source: &impl Source,
     buffer: &mut Vec<u8>,
 ) -> Result<Taken<T>, ShmError> {
-    if let Some(taken) = take_plain(source) {
+    // Plain data come with a table only if they lie apart.
+    if !source.has_table()
+        && let Some(taken) = take_plain(source)
+    {
         return Ok(taken);
     }
     let start = buffer.len();
@@ -126,7 +178,10 @@ pub(crate) fn take<T: 'static>(
     }
     let opened = arrays::open(&buffer[start..])?;
     Ok(match opened {
-        Some(opened) => Taken::Bytes(start + opened.body..buffer.len(), opened.held),
+        Some(opened) => match opened.apart {
+            Some((own, len)) => Taken::Apart(own, len, opened.held),
+            None => Taken::Bytes(start + opened.body..buffer.len(), opened.held),
+        },
         None => {
             let reason = "its table of segments is longer than the message".to_owned();
             Taken::Wrong(DecodeError::new::<T>(source.len(), reason))
@@ -134,14 +189,49 @@ pub(crate) fn take<T: 'static>(
     })
 }
 
-impl<T: DeserializeOwned> Taken<T> {
+impl<T: DeserializeOwned + 'static> Taken<T> {
     /// The value; `buffer` is what the message was taken into.
     pub(crate) fn decode(self, buffer: &[u8]) -> Result<T, DecodeError> {
         match self {
             Taken::Value(value) => Ok(value),
             Taken::Wrong(error) => Err(error),
             Taken::Bytes(range, _held) => decode(&buffer[range]),
+            Taken::Apart(own, len, _held) => {
+                let segment = Segment::attach(&own);
+                let found = segment.and_then(|segment| Ok(from_cells(segment.cells(0, len)?)));
+                found.unwrap_or_else(|error| Err(DecodeError::new::<T>(len, error.to_string())))
+            }
         }
+    }
+}
+
+/// Decodes a message that lies in a segment of its own.
+fn from_cells<T: DeserializeOwned + 'static>(cells: Cells<'_, u8>) -> Result<T, DecodeError> {
+    let body = Apart(cells);
+    match take_plain(&body) {
+        Some(taken) => taken.decode(&[]),
+        None => {
+            let mut bytes = vec![0; body.len()];
+            body.copy_to(&mut bytes);
+            decode(&bytes)
+        }
+    }
+}
+
+/// A message in a segment of its own.
+struct Apart<'a>(Cells<'a, u8>);
+
+impl Source for Apart<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn has_table(&self) -> bool {
+        false
+    }
+
+    fn copy_to(&self, to: &mut [u8]) {
+        self.0.read_into(0, to);
     }
 }
 
@@ -226,9 +316,20 @@ fn several<P: Pod>(frame: &impl Source) -> Result<Vec<P>, DecodeError> {
     if !frame.len().is_multiple_of(size_of::<P>()) {
         return Err(wrong_length::<Vec<P>>(frame.len(), size_of::<P>()));
     }
-    let mut values = vec![P::zeroed(); frame.len() / size_of::<P>()];
+    let mut values = zeroed(frame.len() / size_of::<P>());
     frame.copy_to(bytemuck::cast_slice_mut(&mut values));
     Ok(values)
+}
+
+/// So many zeros. The allocator has large pieces of them ready, and small ones faster if it need not clear them.
+fn zeroed<P: Pod>(len: usize) -> Vec<P> {
+    const LARGE: usize = 64 << 10;
+    if len.saturating_mul(size_of::<P>()) >= LARGE {
+        return vec![P::zeroed(); len];
+    }
+    let mut values = Vec::with_capacity(len);
+    values.resize(len, P::zeroed());
+    values
 }
 
 fn text(frame: &impl Source) -> Result<String, DecodeError> {

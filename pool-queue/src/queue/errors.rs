@@ -42,6 +42,15 @@ pub enum PutError<T> {
         /// What its `Serialize` says.
         reason: String,
     },
+    /// There is no memory for the message's own segment ([`QueueBuilder::own_segment_above`](super::QueueBuilder::own_segment_above)).
+    #[error("the message needs a segment of its own, which cannot be had: {error}")]
+    Memory {
+        /// What was to be put.
+        value: T,
+        /// Why not.
+        #[source]
+        error: ShmError,
+    },
     /// Something wrote over the queue.
     #[error("{damage}")]
     Damaged {
@@ -61,6 +70,7 @@ impl<T> PutError<T> {
             | PutError::Closed(value)
             | PutError::TooLarge { value, .. }
             | PutError::Encode { value, .. }
+            | PutError::Memory { value, .. }
             | PutError::Damaged { value, .. } => value,
         }
     }
@@ -83,6 +93,10 @@ impl<T> PutError<T> {
             PutError::Encode { value, reason } => PutError::Encode {
                 value: change(value),
                 reason,
+            },
+            PutError::Memory { value, error } => PutError::Memory {
+                value: change(value),
+                error,
             },
             PutError::Damaged { value, damage } => PutError::Damaged {
                 value: change(value),
@@ -117,6 +131,10 @@ impl<T> fmt::Debug for PutError<T> {
             PutError::Encode { reason, .. } => f
                 .debug_struct("Encode")
                 .field("reason", reason)
+                .finish_non_exhaustive(),
+            PutError::Memory { error, .. } => f
+                .debug_struct("Memory")
+                .field("error", error)
                 .finish_non_exhaustive(),
             PutError::Damaged { damage, .. } => f
                 .debug_struct("Damaged")

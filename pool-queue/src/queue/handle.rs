@@ -1,8 +1,8 @@
 //! The queue as programs see it.
 
-use super::batch::{Batch, check_length};
+use super::batch::{Batch, Room};
 use super::builder::QueueBuilder;
-use super::codec::{self, Taken};
+use super::codec::{self, EncodeError, Taken};
 use super::errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, QueueError};
 use super::iter::{Iter, TryIter};
 use super::ring::{Payload, Ring};
@@ -88,8 +88,9 @@ impl<T: Message> Queue<T> {
         QueueBuilder::new()
     }
 
-    pub(super) fn create(shape: Shape) -> Result<Self, QueueError> {
-        Ok(Self::of(Ring::create(shape, fingerprint::<T>())?))
+    pub(super) fn create(shape: Shape, apart_above: Option<usize>) -> Result<Self, QueueError> {
+        let ring = Ring::create(shape, apart_above, fingerprint::<T>())?;
+        Ok(Self::of(ring))
     }
 
     /// The number of messages in the queue at one moment of this call.
@@ -118,7 +119,8 @@ impl<T: Message> Queue<T> {
         self.ring.shape().items as usize
     }
 
-    /// The number of bytes that its largest message may take, serialised.
+    /// The number of bytes that its largest message may take, serialised, unless it goes into a segment of its own
+    /// ([`QueueBuilder::own_segment_above`]).
     #[must_use]
     pub fn capacity_bytes(&self) -> usize {
         self.ring.shape().largest()
@@ -212,8 +214,7 @@ impl<T: Message> Queue<T> {
     fn put_waiting(&self, value: T, wait: Wait) -> Result<(), PutError<T>> {
         arrays::sweep();
         let outcome = with_buffer(|buffer| {
-            let encoded = codec::encode(&value, buffer).map_err(unwritable)?;
-            check_length(encoded.bytes.len(), self.capacity_bytes())?;
+            let encoded = self.room().encode(&value, buffer)?;
             let (bytes, table) = (encoded.bytes, encoded.table);
             let pushed = self
                 .ring
@@ -256,7 +257,7 @@ impl<T: Message> Queue<T> {
     ) -> (usize, Result<(), PutError<()>>) {
         arrays::sweep();
         let mut batch = Batch::default();
-        let trouble = batch.fill(values, piece, |value| value, self.capacity_bytes());
+        let trouble = batch.fill(values, piece, |value| value, self.room());
         let mut exports = std::mem::take(&mut batch.exports).into_iter();
         let payloads = batch.payloads();
         let mut done = 0;
@@ -272,6 +273,13 @@ impl<T: Message> Queue<T> {
             }
         }
         (done, trouble)
+    }
+
+    fn room(&self) -> Room {
+        Room {
+            capacity: self.capacity_bytes(),
+            apart_above: self.ring.apart_above(),
+        }
     }
 
     /// Keeps what message `number` names until it has left the ring.
@@ -411,10 +419,13 @@ pub(crate) fn decode_all<T: Message>(
     }
 }
 
-pub(crate) fn unwritable(error: postcard::Error) -> PutError<()> {
-    PutError::Encode {
-        value: (),
-        reason: error.to_string(),
+pub(crate) fn unwritable(error: EncodeError) -> PutError<()> {
+    match error {
+        EncodeError::Value(error) => PutError::Encode {
+            value: (),
+            reason: error.to_string(),
+        },
+        EncodeError::Memory(error) => PutError::Memory { value: (), error },
     }
 }
 

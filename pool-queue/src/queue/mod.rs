@@ -19,7 +19,7 @@ mod ring;
 mod shape;
 
 #[cfg(not(loom))]
-pub(crate) use batch::{Batch, check_length};
+pub(crate) use batch::{Batch, Room};
 #[cfg(not(loom))]
 pub use builder::QueueBuilder;
 #[cfg(not(loom))]
@@ -30,7 +30,7 @@ pub use errors::{DecodeError, GetError, GetManyError, PutError, PutManyError, Qu
 #[cfg(not(loom))]
 pub use handle::{Message, Queue};
 #[cfg(not(loom))]
-pub(crate) use handle::{fingerprint, unwritable, with_buffer};
+pub(crate) use handle::{fingerprint, with_buffer};
 #[cfg(not(loom))]
 pub(crate) use iter::until_the_end;
 #[cfg(not(loom))]

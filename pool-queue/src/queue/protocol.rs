@@ -129,9 +129,11 @@ impl Protocol<'_> {
     }
 
     /// Whether it is worth taking the lock to get. If not, the queue was empty at one moment of this call.
+    ///
+    /// What the consumers know already is asked first: the tail lies in a cache line that producers write.
     pub(crate) fn may_get(&self) -> bool {
         let head = load(&self.get.position);
-        self.is_closed() || head != load(&self.put.position)
+        head != load(&self.get.seen) || self.is_closed() || head != load(&self.put.position)
     }
 
     /// The oldest message that is still there, or where the next one goes.

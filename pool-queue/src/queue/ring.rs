@@ -5,7 +5,7 @@ use super::damage::Damage;
 use super::errors::QueueError;
 use super::protocol::{End, Gate, Protocol, Stock};
 use super::shape::{Position, Shape, Span, UNIT};
-use crate::wait::{PATIENCE, Refusal, Wait, wait_for};
+use crate::wait::{Refusal, Wait, wait_for};
 use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
 use pool_shm::{Cells, Segment};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ const MAGIC: usize = 0;
 const TYPE: usize = 8;
 const ITEMS: usize = 16;
 const UNITS: usize = 24;
+const APART: usize = 32;
 const PUT_LOCK: usize = 128;
 const PUT_END: usize = PUT_LOCK + RawMutex::SIZE;
 const GET_LOCK: usize = 256;
@@ -22,7 +23,12 @@ const GET_END: usize = GET_LOCK + RawMutex::SIZE;
 const GATE: usize = 384;
 const DATA: usize = 512;
 
-const MAGIC_WORD: u64 = u64::from_le_bytes(*b"queue-01");
+/// Words of the header.
+const WORDS: usize = 5;
+/// In the last of them: no message goes into a segment of its own.
+const NEVER: u64 = u64::MAX;
+
+const MAGIC_WORD: u64 = u64::from_le_bytes(*b"queue-02");
 
 /// What goes into the ring as one message.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +52,8 @@ pub(crate) struct Pushed {
 pub(crate) struct Ring {
     segment: Segment,
     shape: Shape,
+    /// Messages of more bytes go into segments of their own.
+    apart_above: Option<usize>,
     put_lock: RawMutex,
     get_lock: RawMutex,
 }
@@ -61,9 +69,14 @@ pub(crate) struct Frame<'a> {
 
 impl Ring {
     /// A new, empty ring for messages of the type with this fingerprint.
-    pub(crate) fn create(shape: Shape, kind: u64) -> Result<Self, QueueError> {
+    pub(crate) fn create(
+        shape: Shape,
+        apart_above: Option<usize>,
+        kind: u64,
+    ) -> Result<Self, QueueError> {
         let segment = Segment::create(DATA + shape.units as usize * UNIT)?;
-        let words = segment.cells::<u64>(0, 4)?;
+        let words = segment.cells::<u64>(0, WORDS)?;
+        words.set(APART / UNIT, apart_above.map_or(NEVER, |most| most as u64));
         words.set(TYPE / UNIT, kind);
         words.set(ITEMS / UNIT, u64::from(shape.items));
         words.set(UNITS / UNIT, u64::from(shape.units));
@@ -73,6 +86,7 @@ impl Ring {
         Ok(Self {
             segment,
             shape,
+            apart_above,
             put_lock,
             get_lock,
         })
@@ -84,7 +98,7 @@ impl Ring {
         kind: u64,
         type_name: &'static str,
     ) -> Result<Self, QueueError> {
-        let words = segment.cells::<u64>(0, 4)?;
+        let words = segment.cells::<u64>(0, WORDS)?;
         let [found_kind, items, units] = [TYPE, ITEMS, UNITS].map(|at| words.get(at / UNIT));
         if words.get(MAGIC / UNIT) != MAGIC_WORD {
             return Err(QueueError::no_queue(segment.id()));
@@ -102,11 +116,13 @@ impl Ring {
             (Some(items), Some(units)) if units as usize <= room => Shape { items, units },
             _ => return Err(QueueError::header(items, units, room)),
         };
+        let apart_above = Some(words.get(APART / UNIT)).filter(|&most| most != NEVER);
         let put_lock = RawMutex::attach(&segment, PUT_LOCK)?;
         let get_lock = RawMutex::attach(&segment, GET_LOCK)?;
         Ok(Self {
             segment,
             shape,
+            apart_above: apart_above.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
             put_lock,
             get_lock,
         })
@@ -115,6 +131,11 @@ impl Ring {
     /// Its memory.
     pub(crate) fn segment(&self) -> &Segment {
         &self.segment
+    }
+
+    /// From how many bytes on a message goes into a segment of its own, if at all.
+    pub(crate) fn apart_above(&self) -> Option<usize> {
+        self.apart_above
     }
 
     /// How much it holds.
@@ -323,15 +344,7 @@ impl Ring {
     }
 
     fn lock<'a>(&self, mutex: &'a RawMutex, wait: Wait) -> Result<RawMutexGuard<'a>, Refusal> {
-        let locked = match wait {
-            Wait::Forever => mutex.lock(),
-            Wait::Until(deadline) => mutex.lock_until(deadline),
-            Wait::No => match mutex.try_lock() {
-                Err(LockError::WouldBlock) => mutex.lock_timeout(PATIENCE),
-                locked => locked,
-            },
-        };
-        locked.or_else(|error| match error {
+        wait.lock(mutex).or_else(|error| match error {
             LockError::OwnerDied(guard) => {
                 // It may have moved its end without telling anybody, or have been the one that was woken for a message. Its end itself is in order: one store moves it.
                 self.wake_all();

@@ -5,8 +5,8 @@ use super::plan::Plan;
 use super::protocol::{Owner, Rules};
 use crate::arrays;
 use crate::queue::{
-    Batch, DecodeError, GetError, GetManyError, Message, PutError, PutManyError, QueueError, Taken,
-    check_length, encode, take, unwritable, with_buffer,
+    Batch, DecodeError, GetError, GetManyError, Message, PutError, PutManyError, QueueError, Room,
+    Taken, take, with_buffer,
 };
 use crate::wait::{Refusal, Wait};
 use pool_shm::Segment;
@@ -79,6 +79,13 @@ impl<T> Backlog<T> {
         })
     }
 
+    fn room(&self) -> Room {
+        Room {
+            capacity: self.capacity_bytes(),
+            apart_above: None,
+        }
+    }
+
     /// Whether not even an empty message has room.
     pub(super) fn is_full(&self) -> bool {
         let least = u64::from(self.capacity_bytes() > 0);
@@ -90,8 +97,7 @@ impl<T: Message> Backlog<T> {
     pub(super) fn put(&self, rank: u64, value: T, wait: Wait) -> Result<(), PutError<T>> {
         arrays::sweep();
         let outcome = with_buffer(|buffer| {
-            let encoded = encode(&value, buffer).map_err(unwritable)?;
-            check_length(encoded.bytes.len(), self.capacity_bytes())?;
+            let encoded = self.room().encode(&value, buffer)?;
             let entry = Entry {
                 rank,
                 bytes: encoded.bytes,
@@ -140,7 +146,7 @@ impl<T: Message> Backlog<T> {
     ) -> (usize, Result<(), PutError<()>>) {
         arrays::sweep();
         let mut batch = Batch::default();
-        let trouble = batch.fill(values, piece, |value| part(value).1, self.capacity_bytes());
+        let trouble = batch.fill(values, piece, |value| part(value).1, self.room());
         let mut exports = std::mem::take(&mut batch.exports).into_iter();
         let entries: Vec<Entry<'_>> = batch
             .payloads()

@@ -5,7 +5,7 @@ use super::plan::{LOCK, LOG, LOG_ENTRIES, Plan, WORDS};
 use super::protocol::{Item, Owner, Protocol, TAKEN};
 use crate::queue::{Damage, QueueError, Source};
 use crate::sys;
-use crate::wait::{PATIENCE, Refusal, Wait, wait_for};
+use crate::wait::{Refusal, Wait, wait_for};
 use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
 use pool_shm::{Cells, Segment};
 use std::cell::Cell;
@@ -400,15 +400,7 @@ impl Store {
     }
 
     fn lock(&self, wait: Wait) -> Result<RawMutexGuard<'_>, Refusal> {
-        let locked = match wait {
-            Wait::Forever => self.lock.lock(),
-            Wait::Until(deadline) => self.lock.lock_until(deadline),
-            Wait::No => match self.lock.try_lock() {
-                Err(LockError::WouldBlock) => self.lock.lock_timeout(PATIENCE),
-                locked => locked,
-            },
-        };
-        let guard = locked.or_else(|error| match error {
+        let guard = wait.lock(&self.lock).or_else(|error| match error {
             LockError::OwnerDied(guard) => {
                 // It may have been woken for an item, or have told nobody of what it did.
                 self.wake_all();
