@@ -25,7 +25,6 @@ mod manager;
 #[cfg(not(loom))]
 pub mod pipe;
 mod queue;
-#[cfg(not(loom))]
 mod select;
 mod store;
 #[cfg(not(loom))]

@@ -120,12 +120,22 @@ impl EventCount {
     /// b.notify_all(); // comes after the ticket was drawn: nobody sleeps
     /// EventCount::sleep_any(&tickets, Duration::from_secs(60));
     /// ```
-    #[cfg(not(loom))]
     pub fn sleep_any(tickets: &[(&EventCount, Ticket)], timeout: Duration) {
-        let words = tickets
-            .iter()
-            .map(|(event, ticket)| (&event.word, ticket.0));
-        futex::wait_any(&words.collect::<Vec<_>>(), timeout);
+        #[cfg(not(loom))]
+        {
+            let words = tickets
+                .iter()
+                .map(|(event, ticket)| (&event.word, ticket.0));
+            futex::wait_any(&words.collect::<Vec<_>>(), timeout);
+        }
+        #[cfg(loom)]
+        {
+            let words = tickets
+                .iter()
+                .map(|(event, ticket)| (&event.queue, &event.word, ticket.0));
+            let _no_time_passes = timeout;
+            futex::Queue::wait_any(&words.collect::<Vec<_>>());
+        }
     }
 
     /// Wakes everybody who sleeps.

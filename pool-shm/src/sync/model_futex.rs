@@ -1,7 +1,7 @@
 //! A futex for the models: the same promise (compare and sleep as one step), without timeouts, so that a lost wake is a deadlock that loom reports.
 
 use crate::atomic::{AtomicU32, Ordering};
-use loom::sync::{Condvar, Mutex};
+use loom::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// The kernel's queue of one word: first come, first woken.
@@ -17,13 +17,26 @@ struct Places {
     next: u32,
     /// Everybody with a smaller number has been woken.
     woken: u32,
+    /// Who sleeps here and at other words.
+    watchers: Vec<Arc<Watcher>>,
+}
+
+/// One who sleeps at several words.
+#[derive(Debug)]
+struct Watcher {
+    is_woken: Mutex<bool>,
+    bell: Condvar,
 }
 
 impl Queue {
     /// A queue with nobody in it.
     pub(crate) fn new() -> Self {
         Self {
-            places: Mutex::new(Places { next: 0, woken: 0 }),
+            places: Mutex::new(Places {
+                next: 0,
+                woken: 0,
+                watchers: Vec::new(),
+            }),
             bell: Condvar::new(),
         }
     }
@@ -44,9 +57,46 @@ impl Queue {
     /// Wakes up to `count` and returns how many.
     pub(crate) fn wake(&self, count: u32) -> u32 {
         let mut places = self.places.lock().expect("loom never poisons");
-        let woken = (places.next - places.woken).min(count);
+        // Those at several words come first: they are the ones that may leave with something else.
+        let watchers = places.watchers.len().min(count as usize);
+        for watcher in places.watchers.drain(..watchers) {
+            *watcher.is_woken.lock().expect("loom never poisons") = true;
+            watcher.bell.notify_all();
+        }
+        let watchers = u32::try_from(watchers).expect("no more than were asked for");
+        let woken = (places.next - places.woken).min(count - watchers);
         places.woken += woken;
         self.bell.notify_all();
-        woken
+        watchers + woken
+    }
+
+    /// Sleeps until woken at one of several words, if all of them still hold what is expected.
+    ///
+    /// As in the kernel, who is woken at one word and has not run yet takes the wake-ups of the others too.
+    pub(crate) fn wait_any(words: &[(&Self, &AtomicU32, u32)]) {
+        let watcher = Arc::new(Watcher {
+            is_woken: Mutex::new(false),
+            bell: Condvar::new(),
+        });
+        let mut is_changed = false;
+        for (queue, word, expected) in words {
+            let mut places = queue.places.lock().expect("loom never poisons");
+            is_changed = word.load(Ordering::SeqCst) != *expected;
+            if is_changed {
+                break;
+            }
+            places.watchers.push(watcher.clone());
+        }
+        let mut is_woken = watcher.is_woken.lock().expect("loom never poisons");
+        while !is_changed && !*is_woken {
+            is_woken = watcher.bell.wait(is_woken).expect("loom never poisons");
+        }
+        drop(is_woken);
+        for (queue, ..) in words {
+            let mut places = queue.places.lock().expect("loom never poisons");
+            places
+                .watchers
+                .retain(|other| !Arc::ptr_eq(other, &watcher));
+        }
     }
 }

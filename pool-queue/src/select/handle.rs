@@ -1,15 +1,13 @@
 //! Waiting for several queues at once.
 
+use super::protocol::{self, Ready};
 use crate::queue::{Message, Queue};
 use crate::store::{JoinableQueue, LifoQueue, Priority, PriorityQueue};
 use crate::wait::Wait;
 use pool_shm::sync::EventCount;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
-
-/// Longest sleep without a look; see [`EventCount`].
-const RECHECK: Duration = Duration::from_millis(100);
+use std::time::Duration;
 
 /// Waits until one of several queues, of any kinds and types, has something to get or is closed.
 ///
@@ -40,23 +38,7 @@ pub struct Select<'a> {
 }
 
 /// What [`Select`] can wait for: the queues of this crate.
-pub trait Selectable: sealed::Ready + Sync {}
-
-mod sealed {
-    use pool_shm::sync::EventCount;
-
-    /// What a wait needs of a queue.
-    #[expect(unnameable_types, reason = "sealed: only the queues of this crate")]
-    pub trait Ready {
-        /// Raised when there is something to get.
-        fn event(&self) -> &EventCount;
-
-        /// Whether it is worth trying to get. `thorough`: also looks for what is only found by asking, the death of a consumer.
-        fn is_ready(&self, thorough: bool) -> bool;
-    }
-}
-
-use sealed::Ready;
+pub trait Selectable: Ready + Sync {}
 
 impl<'a> Select<'a> {
     /// Nothing to wait for yet.
@@ -95,46 +77,13 @@ impl<'a> Select<'a> {
     }
 
     fn waiting(&self, wait: Wait) -> Option<usize> {
-        let deadline = match wait {
-            Wait::No => return self.look(true),
-            Wait::Until(deadline) => Some(deadline),
-            Wait::Forever => None,
-        };
-        if let Some(found) = self.look(false) {
-            return Some(found);
-        }
-        loop {
-            let tickets: Vec<_> = (self.sources.iter())
-                .map(|source| (source.event(), source.event().prepare()))
-                .collect();
-            if let Some(found) = self.look(true) {
-                return Some(found);
-            }
-            let left = match deadline {
-                None => RECHECK,
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-            };
-            if left.is_zero() {
-                return None;
-            }
-            EventCount::sleep_any(&tickets, left.min(RECHECK));
-        }
-    }
-
-    /// The first that is ready, from the one on whose turn it is.
-    fn look(&self, thorough: bool) -> Option<usize> {
-        let count = self.sources.len();
-        let first = self.turn.load(Ordering::Relaxed).checked_rem(count)?;
-        let found = (first..count)
-            .chain(0..first)
-            .find(|&i| self.sources[i].is_ready(thorough))?;
+        let first = self.turn.load(Ordering::Relaxed);
+        let found = match wait {
+            Wait::No => protocol::look(&self.sources, first, true),
+            Wait::Until(deadline) => protocol::wait(&self.sources, first, Some(deadline)),
+            Wait::Forever => protocol::wait(&self.sources, first, None),
+        }?;
         self.turn.store(found + 1, Ordering::Relaxed);
-        // A notification of another one may have woken this thread and nobody else: it is passed on.
-        let others = (0..count).filter(|&i| i != found);
-        others
-            .map(|i| self.sources[i])
-            .filter(|source| source.is_ready(false))
-            .for_each(|source| source.event().notify_one());
         Some(found)
     }
 }
