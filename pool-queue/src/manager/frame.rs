@@ -6,8 +6,12 @@
 //!
 //! All numbers are little-endian. Memory is taken for what has arrived, never for what a header promises.
 
+use serde::Serialize;
+
 /// Changes with every change of frames or messages.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
+/// Where the length stands.
+const LEN: usize = 4;
 /// Bytes before the body.
 pub(crate) const HEAD: usize = 16;
 /// The longest body, unless a builder says otherwise.
@@ -30,6 +34,21 @@ pub(crate) enum FrameError {
     Reserved { found: u16 },
     #[error("a frame of {len} bytes is longer than the limit of {limit}")]
     TooLong { len: usize, limit: usize },
+}
+
+/// Appends a frame with this message to `bytes`; the length of its body. An error leaves a part of it there.
+pub(crate) fn append_message(
+    request: u64,
+    message: &impl Serialize,
+    bytes: &mut Vec<u8>,
+) -> Result<usize, postcard::Error> {
+    let start = bytes.len();
+    append(request, &[], bytes);
+    postcard::to_io(message, &mut *bytes)?;
+    let len = bytes.len() - start - HEAD;
+    let word = u32::try_from(len).unwrap_or(u32::MAX); // longer ones are refused by the caller
+    bytes[start + LEN..start + LEN + 4].copy_from_slice(&word.to_le_bytes());
+    Ok(len)
 }
 
 /// Appends a frame to `bytes`.
@@ -154,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_written_as_its_bytes_are() {
+        let message = ("some", 7_u64, [1_u8; 300]);
+        let mut frames = [vec![1, 2], vec![1, 2]];
+        append(9, &postcard::to_stdvec(&message).unwrap(), &mut frames[0]);
+        let len = append_message(9, &message, &mut frames[1]).unwrap();
+        assert_eq!(frames[0], frames[1]);
+        assert_eq!(frames[0].len(), 2 + HEAD + len);
+    }
+
+    #[test]
     fn a_promise_of_much_takes_no_memory() {
         let mut bytes = Vec::new();
         append(1, &[], &mut bytes);
@@ -173,7 +202,7 @@ mod tests {
         decoder.feed(&[9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         let error = decoder.next().unwrap_err().to_string();
         assert!(
-            error.contains("version 9") && error.contains("this is 1"),
+            error.contains("version 9") && error.contains("this is 2"),
             "{error}"
         );
     }

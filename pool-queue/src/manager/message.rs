@@ -46,14 +46,10 @@ pub(crate) enum Make {
     Dict,
     List,
     Set,
-    Mutex,
-    Rlock,
-    RwLock,
     Semaphore {
         permits: u64,
         bound: Option<u64>,
     },
-    Event,
     Condition,
     Barrier {
         parties: u64,
@@ -123,9 +119,7 @@ pub(crate) enum Op {
     Dict(DictOp),
     List(ListOp),
     Set(SetOp),
-    Lock(LockOp),
     Semaphore(SemaphoreOp),
-    Event(EventOp),
     Condition(ConditionOp),
     Barrier(BarrierOp),
 }
@@ -199,18 +193,6 @@ pub(crate) enum SetOp {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum LockOp {
-    /// `shared` for readers of a read-write lock.
-    Acquire {
-        holder: Holder,
-        shared: bool,
-    },
-    Release {
-        holder: Holder,
-    },
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum SemaphoreOp {
     Acquire {
         permits: u64,
@@ -223,14 +205,6 @@ pub(crate) enum SemaphoreOp {
         permits: u64,
     },
     Available,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) enum EventOp {
-    Set,
-    Clear,
-    IsSet,
-    Wait,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

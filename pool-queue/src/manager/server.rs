@@ -359,16 +359,19 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&token) else {
             return;
         };
-        let mut body = postcard::to_stdvec(reply).unwrap_or_default();
-        if body.len() > self.limit {
+        let start = connection.unsent.len();
+        let written = frame::append_message(request, reply, &mut connection.unsent);
+        let len = written.unwrap_or(usize::MAX);
+        if len > self.limit {
             self.engine.take_back(token, reply);
-            let error = ManagerError::TooLarge {
-                len: body.len() as u64,
+            connection.unsent.truncate(start);
+            let error = Reply::Error(ManagerError::TooLarge {
+                len: len as u64,
                 limit: self.limit as u64,
-            };
-            body = postcard::to_stdvec(&Reply::Error(error)).unwrap_or_default();
+            });
+            // A few bytes to a vector: nothing can go wrong.
+            let _ = frame::append_message(request, &error, &mut connection.unsent);
         }
-        frame::append(request, &body, &mut connection.unsent);
         if connection.send().is_err() {
             self.close(token);
         }

@@ -20,6 +20,10 @@ use crate::sys;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call looks for its answer before it sleeps: most come sooner than a sleeper wakes.
 const SPIN: Duration = Duration::from_micros(40);
+/// Bytes read at once.
+const PIECE: usize = 16 << 10;
+/// A buffer that held more than this is given back.
+const KEPT: usize = 64 << 10;
 /// Connections that are kept for the next calls.
 const IDLE: usize = 8;
 /// A server that its program does not need any more ends within this time, or is killed.
@@ -30,6 +34,9 @@ struct Connection {
     stream: UnixStream,
     decoder: Decoder,
     last: u64,
+    /// What is sent, and a piece of what has come: kept for the next call.
+    outgoing: Vec<u8>,
+    piece: Box<[u8]>,
 }
 
 /// The server's process, if this one started it.
@@ -157,6 +164,19 @@ impl Session {
                 self.put_back(connection); // nothing was sent
                 Err(error)
             }
+            Err(error) => Err(self.note(error)),
+        }
+    }
+
+    /// Looks whether the manager is still there. A connection that waits for no answer can only be read when it has ended.
+    pub(crate) fn check(&self) -> Result<(), ManagerError> {
+        let mut connection = self.checkout()?;
+        match connection.receive(Some(Instant::now()), &self.address) {
+            Ok(None) => {
+                self.put_back(connection);
+                Ok(())
+            }
+            Ok(Some(_)) => Err(self.note(gone(&self.address, "it spoke without being asked"))),
             Err(error) => Err(self.note(error)),
         }
     }
@@ -325,6 +345,8 @@ impl Connection {
             stream,
             decoder: Decoder::new(frame::LIMIT),
             last: 0,
+            outgoing: Vec::new(),
+            piece: vec![0; PIECE].into_boxed_slice(),
         }
     }
 
@@ -355,18 +377,22 @@ impl Connection {
         limit: u64,
         address: &Address,
     ) -> Result<(), ManagerError> {
-        let body = postcard::to_stdvec(request).map_err(|error| ManagerError::Encode {
+        let mut frame = std::mem::take(&mut self.outgoing);
+        frame.clear();
+        self.last += 1;
+        let written = frame::append_message(self.last, request, &mut frame);
+        let len = written.map_err(|error| ManagerError::Encode {
             reason: error.to_string(),
-        })?;
+        })? as u64;
         // What was put must come back in one message too, with a little around it.
-        if body.len() as u64 > limit.saturating_sub(64) {
-            let len = body.len() as u64;
+        if len > limit.saturating_sub(64) {
             return Err(ManagerError::TooLarge { len, limit });
         }
-        self.last += 1;
-        let mut bytes = Vec::new();
-        frame::append(self.last, &body, &mut bytes);
-        self.write(&bytes).map_err(|error| gone(address, error))
+        self.write(&frame).map_err(|error| gone(address, error))?;
+        if frame.capacity() <= KEPT {
+            self.outgoing = frame;
+        }
+        Ok(())
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
@@ -389,16 +415,17 @@ impl Connection {
         deadline: Option<Instant>,
         address: &Address,
     ) -> Result<Option<Frame>, ManagerError> {
-        let mut piece = [0; 16 << 10];
         let began = Instant::now();
         loop {
             let frame = self.decoder.next();
             if let Some(frame) = frame.map_err(|error| gone(address, error))? {
                 return Ok(Some(frame));
             }
-            match self.stream.read(&mut piece) {
+            match self.stream.read(&mut self.piece) {
                 Ok(0) => return Err(gone(address, "it closed the connection")),
-                Ok(count) => self.decoder.feed(piece.get(..count).unwrap_or_default()),
+                Ok(count) => self
+                    .decoder
+                    .feed(self.piece.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Instant::now();

@@ -312,6 +312,28 @@ fn manager_mutex_rlock_and_rwlock() {
 }
 
 #[test]
+fn locks_and_events_of_a_manager_go_on_without_it() {
+    let (_guard, manager) = started();
+    let (mutex, rlock) = (manager.mutex().unwrap(), manager.rlock().unwrap());
+    let (rwlock, event) = (manager.rwlock().unwrap(), manager.event().unwrap());
+    let same = mutex.clone();
+    assert_eq!(same, mutex);
+    assert_ne!(manager.mutex().unwrap(), mutex);
+    manager.shutdown().unwrap();
+    let held = mutex.lock().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(same.try_lock().is_err()));
+    });
+    drop(held);
+    drop((same.lock().unwrap(), rlock.lock().unwrap()));
+    drop(rwlock.read().unwrap());
+    drop(rwlock.write().unwrap());
+    assert!(event.wait().unwrap_err().is_gone());
+    event.set().unwrap();
+    assert_eq!((event.is_set(), event.wait()), (Ok(true), Ok(())));
+}
+
+#[test]
 fn manager_semaphores() {
     let (_guard, manager) = started();
     let free = manager.semaphore(1).unwrap();

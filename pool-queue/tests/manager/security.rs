@@ -8,6 +8,9 @@ use pool_queue::{Address, Manager};
 
 use crate::common::{Leftovers, descriptors, private_kib, until};
 
+/// Of frames and messages.
+const VERSION: u8 = 2;
+
 fn stranger(manager: &Manager) -> UnixStream {
     let Address::Name(name) = manager.address() else {
         panic!("a default manager has a name")
@@ -29,10 +32,10 @@ impl Random {
 
 /// A well-formed greeting, which the manager answers.
 fn greeting() -> Vec<u8> {
-    // Version 1, length 12, request 1; "hello", executable 0 in ten bytes at most, no session.
+    // Version, length, request 1; "hello", executable 0 in ten bytes at most, no session.
     let body = [0, 0, 0];
     let mut bytes = vec![
-        1,
+        VERSION,
         0,
         0,
         0,
@@ -72,7 +75,7 @@ fn random_and_truncated_frames_do_no_harm_and_hold_no_memory() {
             let mut body: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
             if i % 3 == 0 {
                 // A frame with a body that may be a request.
-                let mut head = vec![1, 0, 0, 0, len as u8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
+                let mut head = vec![VERSION, 0, 0, 0, len as u8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0];
                 if let Some(first) = body.first_mut() {
                     *first %= 11; // any but the one that ends the manager
                 }
@@ -113,9 +116,9 @@ fn slow_and_vanishing_clients_keep_nobody_waiting() {
     let mut slow: Vec<UnixStream> = (0..30).map(|_| stranger(&manager)).collect();
     for (i, stream) in slow.iter_mut().enumerate() {
         match i % 3 {
-            0 => stream.write_all(&[1, 0, 0]).unwrap(),
+            0 => stream.write_all(&[VERSION, 0, 0]).unwrap(),
             1 => stream
-                .write_all(&[1, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0])
+                .write_all(&[VERSION, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0])
                 .unwrap(),
             _ => stream.write_all(&greeting()).unwrap(),
         }
@@ -158,7 +161,7 @@ fn another_executable_uses_built_in_objects_but_calls_nothing() {
     // Request 8 is a call: object 1, function 64, no argument.
     let call = [8, 1, 64, 0, 0];
     let mut frame = vec![
-        1,
+        VERSION,
         0,
         0,
         0,
@@ -212,5 +215,5 @@ fn more_clients_than_connections_wait_for_one() {
     drop(first);
     let mut head = [0; 16];
     second.read_exact(&mut head).unwrap();
-    assert_eq!(head[..2], [1, 0]);
+    assert_eq!(head[..2], [VERSION, 0]);
 }

@@ -1,96 +1,14 @@
-//! Locks, semaphores, events, conditions and barriers.
+//! Semaphores, conditions and barriers.
 //!
-//! Each is a small state; waiting is the engine's. What a dead client held is free again, and the next holder of a lock is told.
+//! Each is a small state; waiting is the engine's. What a dead client held is free again, and the next holder of a condition's lock is told.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use super::effects::{Owner, Who};
 use crate::manager::error::ManagerError;
-use crate::manager::message::{BarrierOp, ConditionOp, EventOp, LockOp, Phase, Reply, SemaphoreOp};
+use crate::manager::message::{BarrierOp, ConditionOp, Phase, Reply, SemaphoreOp};
 
 type Outcome = Result<Reply, ManagerError>;
-
-/// What kind of lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Mutex,
-    Reentrant,
-    ReadWrite,
-}
-
-#[derive(Debug)]
-pub(crate) struct Lock {
-    kind: Kind,
-    writer: Option<Owner>,
-    /// How often the writer has taken it.
-    depth: u64,
-    readers: HashSet<Owner>,
-    /// The last writer died with it.
-    died: bool,
-}
-
-impl Lock {
-    pub(crate) fn new(kind: Kind) -> Lock {
-        Lock {
-            kind,
-            writer: None,
-            depth: 0,
-            readers: HashSet::new(),
-            died: false,
-        }
-    }
-
-    pub(crate) fn attempt(&mut self, who: Who, op: &LockOp) -> Option<Outcome> {
-        match op {
-            LockOp::Acquire { holder, shared } => self.acquire((who.session, *holder), *shared),
-            LockOp::Release { holder } => Some(self.release((who.session, *holder))),
-        }
-    }
-
-    fn acquire(&mut self, me: Owner, shared: bool) -> Option<Outcome> {
-        if self.writer == Some(me) && self.kind == Kind::Reentrant {
-            self.depth += 1;
-            return Some(Ok(Reply::Locked { owner_died: false }));
-        }
-        if self.writer == Some(me) || self.readers.contains(&me) {
-            return Some(Err(ManagerError::Deadlock));
-        }
-        let shared = shared && self.kind == Kind::ReadWrite;
-        if self.writer.is_some() || !shared && !self.readers.is_empty() {
-            return None;
-        }
-        if shared {
-            self.readers.insert(me);
-        } else {
-            self.writer = Some(me);
-            self.depth = 1;
-        }
-        // A reader is told too, but only a writer can put things right.
-        let owner_died = self.died;
-        self.died &= shared;
-        Some(Ok(Reply::Locked { owner_died }))
-    }
-
-    fn release(&mut self, me: Owner) -> Outcome {
-        if self.writer == Some(me) {
-            self.depth -= 1;
-            if self.depth == 0 {
-                self.writer = None;
-            }
-        } else if !self.readers.remove(&me) {
-            return Err(ManagerError::NotHeld);
-        }
-        Ok(Reply::Done)
-    }
-
-    pub(crate) fn forget(&mut self, session: u64) {
-        if self.writer.is_some_and(|(owner, _)| owner == session) {
-            self.writer = None;
-            self.died = true;
-        }
-        self.readers.retain(|(owner, _)| *owner != session);
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Semaphore {
@@ -151,24 +69,6 @@ impl Semaphore {
     pub(crate) fn forget(&mut self, session: u64) {
         let held = self.held.remove(&session).unwrap_or_default();
         self.available = self.available.saturating_add(held);
-    }
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Event {
-    set: bool,
-}
-
-impl Event {
-    pub(crate) fn attempt(&mut self, op: &EventOp) -> Option<Outcome> {
-        match op {
-            EventOp::Set => self.set = true,
-            EventOp::Clear => self.set = false,
-            EventOp::IsSet => return Some(Ok(Reply::Bool(self.set))),
-            EventOp::Wait if self.set => {}
-            EventOp::Wait => return None,
-        }
-        Some(Ok(Reply::Done))
     }
 }
 

@@ -9,10 +9,10 @@ use pool_shm::Segment;
 
 use super::containers::{Dict, List, Set};
 use super::effects::{Effects, Who};
-use super::locks::{Barrier, Condition, Event, Kind, Lock, Semaphore};
+use super::locks::{Barrier, Condition, Semaphore};
 use super::queue::Queue;
 use crate::manager::error::ManagerError;
-use crate::manager::message::{BarrierOp, Blob, ConditionOp, LockOp, Make, Op, Reply, SemaphoreOp};
+use crate::manager::message::{BarrierOp, Blob, ConditionOp, Make, Op, Reply, SemaphoreOp};
 
 /// A value of the user's; the thread that runs a call has it locked.
 pub(crate) type Cell = Arc<Mutex<Box<dyn Any + Send>>>;
@@ -35,9 +35,7 @@ pub(crate) enum Body {
     Dict(Dict),
     List(List),
     Set(Set),
-    Lock(Lock),
     Semaphore(Semaphore),
-    Event(Event),
     Condition(Condition),
     Barrier(Barrier),
     Shared(Shared),
@@ -75,11 +73,7 @@ impl Body {
             Make::Dict => Body::Dict(Dict::default()),
             Make::List => Body::List(List::default()),
             Make::Set => Body::Set(Set::default()),
-            Make::Mutex => Body::Lock(Lock::new(Kind::Mutex)),
-            Make::Rlock => Body::Lock(Lock::new(Kind::Reentrant)),
-            Make::RwLock => Body::Lock(Lock::new(Kind::ReadWrite)),
             Make::Semaphore { permits, bound } => Body::Semaphore(Semaphore::new(*permits, *bound)),
-            Make::Event => Body::Event(Event::default()),
             Make::Condition => Body::Condition(Condition::default()),
             Make::Barrier { parties } => Body::Barrier(Barrier::new(*parties)),
             Make::Shared(handle) => Body::Shared(Shared {
@@ -103,9 +97,7 @@ impl Body {
             (Body::Dict(dict), Op::Dict(op)) => Some(dict.run(op.clone(), effects)),
             (Body::List(list), Op::List(op)) => Some(list.run(op.clone(), effects)),
             (Body::Set(set), Op::Set(op)) => Some(set.run(op.clone(), effects)),
-            (Body::Lock(lock), Op::Lock(op)) => lock.attempt(who, op),
             (Body::Semaphore(semaphore), Op::Semaphore(op)) => semaphore.attempt(who, op),
-            (Body::Event(event), Op::Event(op)) => event.attempt(op),
             (Body::Condition(condition), Op::Condition(op)) => condition.attempt(who, op),
             (Body::Barrier(barrier), Op::Barrier(op)) => barrier.attempt(op),
             _ => Some(Err(ManagerError::refused(
@@ -118,10 +110,8 @@ impl Body {
     pub(crate) fn keeps_order(&self, op: &Op) -> bool {
         matches!(
             op,
-            Op::Lock(LockOp::Acquire { .. })
-                | Op::Semaphore(SemaphoreOp::Acquire { .. })
-                | Op::Condition(ConditionOp::Acquire { .. })
-        ) && matches!(self, Body::Lock(_) | Body::Semaphore(_))
+            Op::Semaphore(SemaphoreOp::Acquire { .. }) | Op::Condition(ConditionOp::Acquire { .. })
+        ) && matches!(self, Body::Semaphore(_))
     }
 
     /// The time of a waiting operation is over: what is answered, or nothing if it has to go on waiting.
@@ -156,7 +146,6 @@ impl Body {
     pub(crate) fn forget(&mut self, session: u64) {
         match self {
             Body::Queue(queue) => queue.forget(session),
-            Body::Lock(lock) => lock.forget(session),
             Body::Semaphore(semaphore) => semaphore.forget(session),
             Body::Condition(condition) => condition.forget(session),
             _ => {}

@@ -88,6 +88,61 @@ macro_rules! proxy {
 }
 pub(crate) use proxy;
 
+/// What proxies of things in shared memory have: they are values, and name one object.
+macro_rules! shared_proxy {
+    ($name:ident, $thing:ty) => {
+        impl Clone for $name {
+            fn clone(&self) -> Self {
+                let shared = self.shared.clone();
+                Self { shared }
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                let object = &self.shared.object;
+                f.debug_struct(stringify!($name))
+                    .field("object", &object.id)
+                    .field("manager", &object.session.address)
+                    .finish_non_exhaustive()
+            }
+        }
+
+        impl PartialEq for $name {
+            /// Whether both are proxies of the same object.
+            fn eq(&self, other: &Self) -> bool {
+                let name = |proxy: &Self| {
+                    let object = &proxy.shared.object;
+                    (object.session.manager, object.id)
+                };
+                name(self) == name(other)
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl std::hash::Hash for $name {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.shared.object.id.hash(state);
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.shared.serialize(serializer)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let shared = super::shared::Shared::<$thing>::deserialize(deserializer)?;
+                Ok(Self { shared })
+            }
+        }
+    };
+}
+pub(crate) use shared_proxy;
+
 fn within(timeout: Duration) -> Wait {
     Wait::For(timeout)
 }

@@ -1,71 +1,89 @@
-//! Events and barriers that the server holds.
+//! Events, in shared memory, and barriers, which the server holds.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{expect_reply, proxy, within};
+use pool_shm::sync::Event;
+
+use super::shared::Shared;
+use super::{expect_reply, proxy, shared_proxy, within};
 use crate::manager::error::ManagerError;
 use crate::manager::handle::Manager;
-use crate::manager::message::{BarrierOp, EventOp, Make, Op, Reply, Wait};
+use crate::manager::message::{BarrierOp, Make, Op, Reply, Wait};
 use crate::manager::value::Object;
 
 /// A flag that processes wait for.
+///
+/// It lies in shared memory: only a wait looks after the manager now and then, since with it those may be gone who would set the flag.
 pub struct EventProxy {
-    object: Arc<Object>,
-    holds: PhantomData<()>,
+    shared: Shared<Event>,
 }
 
-proxy!(EventProxy);
+shared_proxy!(EventProxy, Event);
+
+/// How long a wait goes on without a look whether the manager is there.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl EventProxy {
     /// Sets the flag and wakes all who wait.
     ///
     /// # Errors
     ///
-    /// The manager is gone.
+    /// None: it goes on when the manager is gone.
     pub fn set(&self) -> Result<(), ManagerError> {
-        expect_reply!(self.operate(EventOp::Set, Wait::Now), Reply::Done => ())
+        self.shared.set();
+        Ok(())
     }
 
     /// Takes the flag back.
     ///
     /// # Errors
     ///
-    /// The manager is gone.
+    /// None: it goes on when the manager is gone.
     pub fn clear(&self) -> Result<(), ManagerError> {
-        expect_reply!(self.operate(EventOp::Clear, Wait::Now), Reply::Done => ())
+        self.shared.clear();
+        Ok(())
     }
 
     /// Whether the flag was set at one moment of this call.
     ///
     /// # Errors
     ///
-    /// The manager is gone.
+    /// None: it goes on when the manager is gone.
     pub fn is_set(&self) -> Result<bool, ManagerError> {
-        expect_reply!(self.operate(EventOp::IsSet, Wait::Now), Reply::Bool(set) => set)
+        Ok(self.shared.is_set())
     }
 
     /// Waits until the flag is set.
     ///
     /// # Errors
     ///
-    /// The manager is gone.
+    /// The manager is gone and the flag is not set.
     pub fn wait(&self) -> Result<(), ManagerError> {
-        expect_reply!(self.operate(EventOp::Wait, Wait::Forever), Reply::Done => ())
+        self.wait_until(None)
     }
 
     /// Waits until the flag is set, for `timeout` at most.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Timeout`]; the manager is gone.
+    /// [`ManagerError::Timeout`]; the manager is gone and the flag is not set.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), ManagerError> {
-        expect_reply!(self.operate(EventOp::Wait, within(timeout)), Reply::Done => ())
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
-    fn operate(&self, op: EventOp, wait: Wait) -> Result<Reply, ManagerError> {
-        self.object.operate(Op::Event(op), wait)
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<(), ManagerError> {
+        loop {
+            let left = deadline.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            if self.shared.wait_timeout(left.min(LOOK)) {
+                return Ok(());
+            }
+            if left.is_zero() {
+                return Err(ManagerError::Timeout);
+            }
+            self.shared.object.session.check()?;
+        }
     }
 }
 
@@ -151,9 +169,11 @@ impl Manager {
     ///
     /// # Errors
     ///
-    /// The manager is gone.
+    /// There is no memory; the manager is gone.
     pub fn event(&self) -> Result<EventProxy, ManagerError> {
-        Ok(EventProxy::of(self.make::<EventProxy>(Make::Event)?))
+        let no_memory = "cannot get shared memory for an event";
+        let event = Event::new().map_err(|error| ManagerError::system(no_memory, error))?;
+        self.share(event).map(|shared| EventProxy { shared })
     }
 
     /// A place where `parties` threads wait for each other; 0 is taken as 1.
