@@ -278,6 +278,68 @@ class Lock:
         pass
 
 
+class Value:
+    def __init__(self, _case, _peer, _workers, quick):
+        self.value, self.count = multiprocessing.Value("q", 0), 10_000 if quick else 100_000
+
+    def round(self):
+        def add():
+            for _ in range(self.count):
+                with self.value.get_lock():
+                    self.value.value += 1
+
+        return seconds(add), self.count
+
+    def close(self):
+        pass
+
+
+class Managed:
+    """Objects of a manager, used by this process alone."""
+
+    def __init__(self, case, _peer, _workers, quick):
+        self.manager, self.count = multiprocessing.Manager(), 500 if quick else 2_000
+        make = {"manager-queue": self.use_queue, "manager-dict": self.use_dict, "manager-lock": self.use_lock}
+        self.step = make[case]()
+        self.step(0)
+
+    def use_queue(self):
+        queue = self.manager.Queue()
+
+        def step(number):
+            queue.put(number)
+            queue.get()
+
+        return step
+
+    def use_dict(self):
+        entries = self.manager.dict()
+
+        def step(number):
+            entries[number % 100] = number
+
+        return step
+
+    def use_lock(self):
+        lock = self.manager.Lock()
+
+        def step(_):
+            lock.acquire()
+            lock.release()
+
+        return step
+
+    def round(self):
+        def steps():
+            for number in range(self.count):
+                self.step(number)
+
+        return seconds(steps), self.count
+
+    def close(self):
+        self.manager.shutdown()
+
+
 def produce(queue, count, size):
     message = 7 if size == 8 else bytes(size)
     for _ in range(count):
@@ -354,6 +416,10 @@ def runner(case):
         return Program
     if case == "lock":
         return Lock
+    if case == "shared-value":
+        return Value
+    if case.startswith("manager-"):
+        return Managed
     if case.startswith("queue-") or case == "ping-pong":
         return Queue
     return Tasks

@@ -2,6 +2,7 @@
 
 pub(crate) mod arrays;
 pub(crate) mod growth;
+pub(crate) mod managers;
 pub(crate) mod queues;
 pub(crate) mod start;
 pub(crate) mod tasks;
@@ -20,6 +21,7 @@ pub(crate) fn all() -> Vec<Case> {
         start::cases(),
         arrays::cases(),
         queues::cases(),
+        managers::cases(),
         growth::cases(),
     ]
     .into_iter()
