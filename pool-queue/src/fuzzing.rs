@@ -5,6 +5,10 @@ use crate::{JoinableQueue, PriorityQueue, Queue};
 use pool_shm::Segment;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// The words of the C library's locks are left alone: what they hold is trusted.
 const RING_LOCKS: [std::ops::Range<usize>; 2] = [128..192, 256..320];
@@ -26,6 +30,7 @@ pub fn queue(bytes: &[u8]) {
 
 fn ring(writes: &[u8]) {
     let queue = Queue::<Vec<String>>::builder().items(8).bytes(256);
+    let queue = queue.own_segment_above(200);
     let queue = queue.build().expect("a small queue");
     let put = queue.put_many((0..4).map(|i| vec!["x".repeat(i * 9); i]));
     put.expect("there is room");
@@ -97,4 +102,27 @@ fn overwrite<Q: Serialize + DeserializeOwned>(
 /// Any bytes arrive at a manager on a few connections.
 pub fn manager(bytes: &[u8]) {
     crate::manager::fuzz::clients(bytes);
+}
+
+/// Any bytes arrive at the end of a pipe, which receives in every way; the first byte says in which order.
+pub fn pipe(bytes: &[u8]) {
+    let Some((order, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let (here, there) = crate::pipe::<Vec<String>, u64>().expect("two descriptors can be had");
+    let socket = here.as_fd().try_clone_to_owned();
+    let mut socket = UnixStream::from(socket.expect("one more descriptor"));
+    // What does not fit into the socket is left out: nobody reads meanwhile.
+    socket.set_nonblocking(true).expect("it is a socket");
+    let _ = socket.write(bytes);
+    drop((here, socket));
+    let mut buffer = [0; 64];
+    for round in 0..16 {
+        match order >> (2 * (round % 4)) & 3 {
+            0 => drop(there.recv()),
+            1 => drop(there.recv_bytes()),
+            2 => drop(there.recv_into(&mut buffer)),
+            _ => drop(there.poll(Duration::ZERO)),
+        }
+    }
 }
