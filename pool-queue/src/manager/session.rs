@@ -20,6 +20,9 @@ use crate::sys;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call looks for its answer before it sleeps: most come sooner than a sleeper wakes.
 const SPIN: Duration = Duration::from_micros(40);
+/// After so many looks in vain only each [`PROBE`]th call looks again.
+const MISSES: u32 = 4;
+const PROBE: u64 = 16;
 /// Bytes read at once.
 const PIECE: usize = 16 << 10;
 /// A buffer that held more than this is given back.
@@ -37,6 +40,8 @@ struct Connection {
     /// What is sent, and a piece of what has come: kept for the next call.
     outgoing: Vec<u8>,
     piece: Box<[u8]>,
+    /// How many looks for an answer were in vain, one after the other.
+    misses: u32,
 }
 
 /// The server's process, if this one started it.
@@ -346,6 +351,7 @@ impl Connection {
             decoder: Decoder::new(frame::LIMIT),
             last: 0,
             outgoing: Vec::new(),
+            misses: 0,
             piece: vec![0; PIECE].into_boxed_slice(),
         }
     }
@@ -409,16 +415,27 @@ impl Connection {
         Ok(())
     }
 
+    /// How long to look for an answer this time. Where answers never come so soon, as with more clients than processors, looking only keeps
+    /// the server from running.
+    fn spin(&self) -> Duration {
+        if self.misses < MISSES || self.last.is_multiple_of(PROBE) {
+            SPIN
+        } else {
+            Duration::ZERO
+        }
+    }
+
     /// The next frame; none if the time is over.
     fn receive(
         &mut self,
         deadline: Option<Instant>,
         address: &Address,
     ) -> Result<Option<Frame>, ManagerError> {
-        let began = Instant::now();
+        let (began, mut spin) = (Instant::now(), self.spin());
         loop {
             let frame = self.decoder.next();
             if let Some(frame) = frame.map_err(|error| gone(address, error))? {
+                self.misses = if spin.is_zero() { self.misses } else { 0 };
                 return Ok(Some(frame));
             }
             match self.stream.read(&mut self.piece) {
@@ -429,10 +446,12 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Instant::now();
-                    if now.duration_since(began) < SPIN {
+                    if now.duration_since(began) < spin {
                         std::thread::yield_now();
                         continue;
                     }
+                    self.misses += u32::from(!spin.is_zero());
+                    spin = Duration::ZERO;
                     let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
                     if left == Some(Duration::ZERO) {
                         return Ok(None);
