@@ -340,12 +340,45 @@ fn what_is_no_pipe_is_refused() {
     assert!(postcard::from_bytes::<End<u8, u8>>(&bytes).is_err());
     // Something else writes to the socket.
     let (here, there) = pipe::<u8, u8>().unwrap();
-    let mut socket =
-        std::os::unix::net::UnixStream::from(here.as_fd().try_clone_to_owned().unwrap());
-    socket.write_all(b"this is no message at all").unwrap();
+    socket(&here)
+        .write_all(b"this is no message at all")
+        .unwrap();
     for _ in 0..2 {
         assert!(matches!(there.recv(), Err(RecvError::Malformed { .. })));
     }
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_stream_that_is_cut_anywhere_is_the_same_messages(
+        messages in proptest::collection::vec(proptest::collection::vec(0_u8.., 0..200), 1..8),
+        cut in 1_usize..60,
+    ) {
+        let _guard = Leftovers::watch();
+        // The bytes that go through a pipe …
+        let (here, there) = pipe::<Vec<u8>, Vec<u8>>().unwrap();
+        for message in &messages {
+            here.send(message.clone()).unwrap();
+        }
+        drop(here);
+        let mut bytes = Vec::new();
+        socket(&there).read_to_end(&mut bytes).unwrap();
+        // … come through another one in pieces, and each is looked for at once.
+        let (here, there) = pipe::<Vec<u8>, Vec<u8>>().unwrap();
+        let mut came = Vec::new();
+        for piece in bytes.chunks(cut) {
+            socket(&here).write_all(piece).unwrap();
+            while let Ok(message) = there.try_recv() {
+                came.push(message);
+            }
+        }
+        proptest::prop_assert_eq!(came, messages);
+    }
+}
+
+/// The same socket, without what makes it an end of a pipe.
+fn socket(end: &impl AsFd) -> std::os::unix::net::UnixStream {
+    end.as_fd().try_clone_to_owned().unwrap().into()
 }
 
 /// Takes some 3 GiB of memory, and address space for as much again.

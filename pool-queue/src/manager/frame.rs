@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_message_is_written_as_its_bytes_are() {
-        let message = ("some", 7_u64, [1_u8; 300]);
+        let message = ("some", 7_u64, vec![1_u8; 300]);
         let mut frames = [vec![1, 2], vec![1, 2]];
         append(9, &postcard::to_stdvec(&message).unwrap(), &mut frames[0]);
         let len = append_message(9, &message, &mut frames[1]).unwrap();

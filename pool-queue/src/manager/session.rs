@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pool_core::{Process, remote};
@@ -19,7 +19,7 @@ use crate::sys;
 /// How much longer than asked for a call waits for an answer, before the server counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call looks for its answer before it sleeps: most come sooner than a sleeper wakes.
-const SPIN: Duration = Duration::from_micros(40);
+const SPIN: Duration = Duration::from_micros(30);
 /// After so many looks in vain only each [`PROBE`]th call looks again.
 const MISSES: u32 = 4;
 const PROBE: u64 = 16;
@@ -69,6 +69,13 @@ pub(crate) struct Session {
 
 /// The accounts of this process, by manager.
 static SESSIONS: Mutex<Option<HashMap<u64, Weak<Session>>>> = Mutex::new(None);
+
+/// So much time to look for what the other side does, if it can do it meanwhile: there is a processor for each.
+pub(crate) fn if_worth_it(time: Duration) -> Duration {
+    static SEVERAL: LazyLock<bool> =
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+    if *SEVERAL { time } else { Duration::ZERO }
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -419,7 +426,7 @@ impl Connection {
     /// the server from running.
     fn spin(&self) -> Duration {
         if self.misses < MISSES || self.last.is_multiple_of(PROBE) {
-            SPIN
+            if_worth_it(SPIN)
         } else {
             Duration::ZERO
         }
@@ -447,7 +454,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Instant::now();
                     if now.duration_since(began) < spin {
-                        std::thread::yield_now();
+                        std::hint::spin_loop();
                         continue;
                     }
                     self.misses += u32::from(!spin.is_zero());

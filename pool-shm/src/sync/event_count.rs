@@ -16,6 +16,9 @@ const STEP: u32 = 2;
 const PAUSES: u32 = 30;
 #[cfg(not(loom))]
 const YIELDS: u32 = 60;
+/// Giving way takes less than this in all where nobody else wants the processor.
+#[cfg(not(loom))]
+const YIELDING: Duration = Duration::from_micros(100);
 
 /// A place in shared memory to wait for something that others publish elsewhere.
 ///
@@ -213,14 +216,21 @@ unsafe impl crate::Shared for EventCount {}
 /// Looks again and again for some microseconds: with pauses while the peer may be running, then giving way to it.
 #[cfg(not(loom))]
 fn spin<R>(attempt: &mut impl FnMut() -> Option<R>) -> Option<R> {
-    for round in 0..PAUSES + YIELDS {
+    for _ in 0..PAUSES {
         if let Some(found) = attempt() {
             return Some(found);
         }
-        if round < PAUSES {
-            core::hint::spin_loop();
-        } else {
-            std::thread::yield_now();
+        core::hint::spin_loop();
+    }
+    let begin = Instant::now();
+    for _ in 0..YIELDS {
+        if let Some(found) = attempt() {
+            return Some(found);
+        }
+        std::thread::yield_now();
+        // The processor is wanted by others, so who gives way gets it back late; who sleeps is woken at once.
+        if begin.elapsed() > YIELDING {
+            break;
         }
     }
     None
