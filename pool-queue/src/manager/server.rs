@@ -180,8 +180,8 @@ impl Server {
                 self.settle(VecDeque::from([self.last]));
                 return true;
             }
-            std::hint::spin_loop();
         }
+        std::thread::yield_now();
         false
     }
 

@@ -454,7 +454,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Instant::now();
                     if now.duration_since(began) < spin {
-                        std::hint::spin_loop();
+                        std::thread::yield_now();
                         continue;
                     }
                     self.misses += u32::from(!spin.is_zero());

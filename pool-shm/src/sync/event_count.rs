@@ -224,10 +224,10 @@ fn spin<R>(attempt: &mut impl FnMut() -> Option<R>) -> Option<R> {
     }
     let begin = Instant::now();
     for _ in 0..YIELDS {
+        std::thread::yield_now();
         if let Some(found) = attempt() {
             return Some(found);
         }
-        std::thread::yield_now();
         // The processor is wanted by others, so who gives way gets it back late; who sleeps is woken at once.
         if begin.elapsed() > YIELDING {
             break;
