@@ -46,7 +46,7 @@ control_layout! {
         pub(crate) cancelled: AtomicU32,
         /// How long each item may take, in nanoseconds; 0: as long as it likes.
         pub(crate) limit: AtomicU64,
-        /// How long the worker took, in nanoseconds.
+        /// How long the worker took, in nanoseconds; 0 until it has run.
         pub(crate) nanos: AtomicU64,
         pub(crate) arg: [AtomicU64; INLINE_WORDS],
         pub(crate) result: [AtomicU64; INLINE_WORDS],
@@ -70,7 +70,7 @@ pub(crate) enum Finished {
     /// Somebody in the pool's process sleeps on this task.
     WakePool,
     Quietly,
-    /// The task was cancelled while it ran: nothing of it counts, and this process is about to be killed.
+    /// The task was cancelled while it ran, or its word was overwritten: nothing of it counts, and this process is about to be killed.
     Revoked,
 }
 
@@ -123,7 +123,7 @@ impl<'a> TaskTable<'a> {
         let done = ClaimWord::Done(owner).bits();
         let mut bits = state.load(Ordering::Relaxed);
         // A waiter may set its mark meanwhile, or the pool take the task away.
-        while ClaimWord::from_bits(bits) != ClaimWord::Revoked {
+        while ClaimWord::from_bits(bits) == ClaimWord::Claimed(owner) {
             // SYNC: task-done
             match state.compare_exchange_weak(bits, done, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pool_shm::transfer::{Exports, Held};
 use pool_shm::{Segment, ShmError};
 
+use super::collect::no_result;
 use super::crew::{Crew, Post};
 use super::deadline::Limits;
 use super::follow::Followers;
@@ -60,6 +61,14 @@ impl Gathered {
     pub(crate) fn push_error(&mut self, error: TaskError) {
         self.failed.push((self.count, error));
         self.count += 1;
+    }
+
+    /// Gives every item before `count` that is not there the same error. Whether it is `count` items now.
+    pub(crate) fn fill(&mut self, count: u32, error: &TaskError) -> bool {
+        while self.len() < count {
+            self.push_error(error.clone());
+        }
+        self.len() == count
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -141,6 +150,25 @@ impl JobBook {
     pub(crate) fn range(&self, chunk: u32) -> std::ops::Range<u32> {
         self.cut.range(chunk)
     }
+
+    /// A worker begins a chunk with its item `first`. Where it has to begin stands here as well: items that it leaves out get an error.
+    /// Whether nothing would come twice.
+    pub(crate) fn begin(&mut self, chunk: u32, first: u32) -> bool {
+        let range = self.range(chunk);
+        let first = first.min(range.len() as u32);
+        match &mut self.gathered {
+            Some(all) => {
+                let gathered = all.get_mut(chunk as usize);
+                gathered.is_none_or(|gathered| gathered.fill(first, &no_result()))
+            }
+            None => {
+                let known = self.resumed.get(&chunk).copied().unwrap_or(0);
+                let skipped = (known..first).map(|item| (range.start + item, no_result()));
+                self.failed.extend(skipped);
+                true
+            }
+        }
+    }
 }
 
 /// The encoded arguments of a task, where its worker finds them.
@@ -192,6 +220,18 @@ pub(crate) struct TaskBook {
 }
 
 impl TaskBook {
+    /// A worker begins with item `first`: as [`JobBook::begin`].
+    pub(crate) fn begin(&mut self, first: u32) -> bool {
+        let first = first.min(self.items);
+        match &mut self.outcome {
+            Outcome::Streamed(gathered) => gathered.fill(first, &no_result()),
+            Outcome::InPlace { failed, .. } => {
+                failed.extend((self.next..first).map(|item| (item, no_result())));
+                true
+            }
+        }
+    }
+
     /// The arguments, when they are not needed any more; what they refer to is let go.
     pub(crate) fn take_arguments(&mut self) -> Arguments {
         self.exports = Exports::default();

@@ -55,7 +55,7 @@ impl Book {
             let before = bytes;
             match record::take(&mut bytes) {
                 Ok(None) => break,
-                Ok(Some(Record::Heading(target))) => self.places[slot].target = Some(target),
+                Ok(Some(Record::Heading(target))) => self.head(slot, target),
                 Ok(Some(record)) => {
                     let target = self.places[slot].target;
                     let of_task =
@@ -82,6 +82,27 @@ impl Book {
             }
         }
         bytes.len()
+    }
+
+    /// What follows belongs to `target`, and begins where that says: if a word was overwritten by which its worker has claimed it, not
+    /// where it should.
+    fn head(&mut self, slot: usize, target: Target) {
+        self.places[slot].target = Some(target);
+        let begins_well = match target {
+            Target::Chunk { job, chunk, first } => {
+                let job = self.job(job);
+                job.is_none_or(|job| job.begin(chunk, first))
+            }
+            Target::Task { id, first } => {
+                let task = self.tasks.get_mut(&id);
+                task.is_none_or(|task| task.begin(first))
+            }
+            Target::Initializer | Target::ExitHook => true,
+        };
+        if !begins_well {
+            tracing::error!(slot, ?target, "a worker began what was run already");
+            self.places[slot].corrupt = true;
+        }
     }
 
     /// Where records under this heading belong.

@@ -398,6 +398,7 @@ impl Core {
         entry.notify.store(notify.into(), Ordering::Relaxed);
         entry.cancelled.store(cancelled.into(), Ordering::Relaxed);
         entry.result_len.store(0, Ordering::Relaxed);
+        entry.nanos.store(0, Ordering::Relaxed);
         entry.limit.store(nanos(task.limit), Ordering::Relaxed);
         task.entry = Some(index);
         book.entries.insert(index, id);
@@ -522,10 +523,15 @@ impl Core {
                 gathered.push_error(no_result());
             }
         }
+        let nanos = table.entries[entry].nanos.load(Ordering::Relaxed);
+        if nanos == 0 {
+            tracing::error!(entry, "a task is done that nobody has run");
+            task.begin(task.items); // no item has a result
+            self.report_damage(); // and somebody may be about to run it
+        }
         task.done = true;
         task.entry = None;
-        let cost = table.entries[entry].nanos.load(Ordering::Relaxed) as f64
-            / f64::from(task.items.max(1));
+        let cost = nanos as f64 / f64::from(task.items.max(1));
         let descriptor = task.descriptor;
         book.note_cost(descriptor, cost);
         table.vacate(entry);

@@ -6,6 +6,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
@@ -108,8 +109,8 @@ impl ForkServer {
         let (socket, theirs) = sys::socketpair()?;
         let mut child = boot::execute(theirs, env)?;
         // What follows is done while the program is loaded.
-        let begun = meeting_place().and_then(|(rendezvous, name)| {
-            let token = RandomState::new().build_hasher().finish();
+        let token = RandomState::new().build_hasher().finish();
+        let begun = meeting_place(token).and_then(|(rendezvous, name)| {
             let role = Role::ForkServer {
                 rendezvous: name,
                 token,
@@ -150,8 +151,8 @@ impl ForkServer {
         env: &[(String, String)],
         life: BorrowedFd<'_>,
     ) -> io::Result<ForkServer> {
-        let (rendezvous, name) = meeting_place()?;
         let token = RandomState::new().build_hasher().finish();
+        let (rendezvous, name) = meeting_place(token)?;
         let (ours, theirs) = sys::socketpair()?;
         let program = std::process::id();
         let pid = sys::fork_alone(|| {
@@ -245,7 +246,7 @@ impl ForkServer {
 }
 
 /// Where the server connects to: a socket in the folder for temporary files, which is gone once it has.
-fn meeting_place() -> io::Result<(IpcOneShotServer<Hello>, String)> {
+fn meeting_place(token: u64) -> io::Result<(IpcOneShotServer<Hello>, String)> {
     let folder = std::env::temp_dir();
     let refused = |why: String| {
         let folder = folder.display();
@@ -253,10 +254,28 @@ fn meeting_place() -> io::Result<(IpcOneShotServer<Hello>, String)> {
             "no socket can be made in {folder} ({why}): TMPDIR has to name a folder that can be written"
         ))
     };
-    std::fs::read_dir(&folder).map_err(|error| refused(error.to_string()))?;
-    // Where the folder cannot be written `ipc-channel` panics, and who waits for the pool would wait for ever.
+    // First, since where the folder does not do `ipc-channel` panics, or keeps a descriptor.
+    check_folder(&folder, token).map_err(refused)?;
+    // If it panics all the same: who waits for the pool would wait for ever.
     let made = std::panic::catch_unwind(IpcOneShotServer::new);
-    made.map_err(|_| refused("it cannot be written".to_owned()))?
+    made.map_err(|_| refused("`ipc-channel` panicked".to_owned()))?
+        .map_err(|error: io::Error| refused(error.to_string()))
+}
+
+/// Whether a socket can be made in a folder of its own in this one; why not.
+fn check_folder(folder: &Path, token: u64) -> Result<(), String> {
+    /// Bytes that the address of a socket has for its path, without what `ipc-channel` appends: `/.tmpXXXXXX/socket` and a zero.
+    const ROOM: usize = 108 - 19;
+    let name = folder.to_str().ok_or("its name is not UTF-8")?;
+    if name.len() > ROOM {
+        let len = name.len();
+        return Err(format!(
+            "its name has {len} bytes, the address of a socket has room for {ROOM}"
+        ));
+    }
+    let probe = folder.join(format!(".pool-{token:016x}"));
+    let made = std::fs::create_dir(&probe).and_then(|()| std::fs::remove_dir(&probe));
+    made.map_err(|error| error.to_string())
 }
 
 /// Waits until the server has connected, which it says by one byte on `socket`, and takes its channels.

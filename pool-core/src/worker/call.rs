@@ -260,7 +260,8 @@ impl<'a> Call<'a> {
         self.belongings.outbox.keep(&self.link, exports);
     }
 
-    fn head(&mut self) {
+    /// Says where it begins, before it does: for items in the middle of a chunk or task, which the pool compares with what it knows.
+    pub(crate) fn head(&mut self) {
         if !self.headed {
             self.headed = true;
             self.belongings.outbox.heading(&self.link, self.target);

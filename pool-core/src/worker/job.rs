@@ -211,6 +211,9 @@ impl Worker {
                 current::note_attempts(items.start, attempts);
             }
             call.turn_to(items, view.target(&claimed));
+            if claimed.first != 0 {
+                call.head();
+            }
             run(view.descriptor, &mut call);
             claimer.finish(&claimed);
             report.item.store(0, Ordering::Release); // SYNC: item-begun

@@ -335,7 +335,8 @@ impl Worker {
         current::enter_entry(entry);
         self.run_entry(task, first);
         let took = began.elapsed();
-        task.nanos.store(took.as_nanos() as u64, Ordering::Relaxed);
+        let nanos = (took.as_nanos() as u64).max(1); // 0: it was not run
+        task.nanos.store(nanos, Ordering::Relaxed);
         let report = &control.slot(self.slot).report;
         report.count(items);
         report.count_busy(took);
@@ -383,6 +384,9 @@ impl Worker {
         };
         let limit = task.limit.load(Ordering::Relaxed);
         let mut call = Call::new(link, belongings, input, first..items, target).limited(limit);
+        if first != 0 {
+            call.head();
+        }
         let name = task.descriptor.load(Ordering::Relaxed);
         match (&bytes, Descriptor::find(name)) {
             (Ok(_), Some(descriptor)) => run(descriptor, &mut call),

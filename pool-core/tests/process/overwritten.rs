@@ -141,32 +141,74 @@ fn overwritten_rings() {
     guard.assert_none();
 }
 
-/// Overwrites words while tasks of a call are held at a gate.
-fn during_a_call(method: StartMethod, overwrite: impl Fn(&Control, &mut Dice), seed: u64) -> bool {
+/// A task that waits at a gate, and gives a number, which is written in place.
+fn number(board: &mut Board, i: u64) -> u64 {
+    board.count(0);
+    board.wait(1, 1);
+    i + 7
+}
+
+/// The same; its result goes through the stream.
+fn text(board: &mut Board, i: u64) -> String {
+    number(board, i).to_string()
+}
+
+/// How many of these results are right. None is wrong: the others are errors.
+fn right<R: ToString>(results: &[Result<R, TaskError>]) -> usize {
+    let mut right = 0;
+    for (i, result) in (0u64..).zip(results) {
+        match result {
+            Ok(value) => {
+                assert_eq!(value.to_string(), (i + 7).to_string(), "of {i}");
+                right += 1;
+            }
+            Err(error) => assert_ne!(*error, TaskError::Cancelled),
+        }
+    }
+    right
+}
+
+const ITEMS: u64 = 192;
+/// Items of a chunk.
+const CHUNK: u32 = 3;
+
+/// A call whose tasks wait at the gate; how many of its results are right.
+type Call = fn(&Pool<Board>) -> Result<usize, PoolError>;
+
+const OF_NUMBERS: Call = |pool| {
+    let results = pool.job(number).chunk(CHUNK).try_map(0..ITEMS)?;
+    Ok(right(&results))
+};
+const OF_TEXTS: Call = |pool| {
+    let results = pool.job(text).chunk(CHUNK).try_map(0..ITEMS)?;
+    Ok(right(&results))
+};
+/// Over values, which are tasks of the table.
+const OF_VALUES: [Call; 2] = [
+    |pool| {
+        let items: Vec<u64> = (0..ITEMS).collect();
+        Ok(right(&pool.job(number).chunk(CHUNK).try_map(items)?))
+    },
+    |pool| {
+        let items: Vec<u64> = (0..ITEMS).collect();
+        Ok(right(&pool.job(text).chunk(CHUNK).try_map(items)?))
+    },
+];
+
+/// Overwrites words while tasks of a call are held at a gate; whether all its results are right.
+fn during(method: StartMethod, call: Call, overwrite: impl FnOnce(&Control)) -> bool {
     let board = Board::new();
     let pool = pool(method, &board);
     let control = Control::find();
-    let gated = |board: &mut Board, i: u64| {
-        board.count(0);
-        board.wait(1, 1);
-        i + 7
-    };
-    let results = std::thread::scope(|scope| {
-        let caller = scope.spawn(|| pool.job(gated).chunk(1).try_map(0..64));
+    let right = std::thread::scope(|scope| {
+        let caller = scope.spawn(|| call(&pool));
         board.wait(0, WORKERS as u32);
-        overwrite(&control, &mut Dice(seed));
+        overwrite(&control);
         board.set(1, 1);
         caller.join().unwrap()
     });
-    let is_right = |(i, result): (u64, &Result<u64, TaskError>)| match result {
-        Ok(value) => {
-            assert_eq!(*value, i + 7);
-            true
-        }
-        Err(_) => false,
-    };
-    match results {
-        Ok(results) => (0..).zip(&results).all(is_right),
+    match right {
+        Ok(right) => right == ITEMS as usize,
         Err(error) => {
             assert!(is_told(&error), "{error}");
             false
@@ -186,49 +228,117 @@ fn claims(control: &Control) -> impl Iterator<Item = usize> {
     lines.chain(first..last + 8 + 32 * 4).step_by(8)
 }
 
+/// Kinds of claim words.
+const FREE: u64 = 0;
+const CLAIMED: u64 = 1 << 30;
+const DONE: u64 = 2 << 30;
+const VOID: u64 = 3 << 30;
+
 #[test]
 fn overwritten_claims_are_told_and_end_the_call() {
     let guard = Leftovers::watch();
-    // Done, given up, claimed by nobody, free again: every chunk. The last is made good by those that run.
-    for kind in [2u64 << 30, 3 << 30, (1 << 30) | (700 << 19), 0] {
-        let overwrite = |control: &Control, _: &mut Dice| {
+    // Done, given up, claimed by nobody, free again, free from behind the first item or all of them: every chunk. One that is free
+    // from its beginning is made good by those that run.
+    for word in [DONE, VOID, CLAIMED | (700 << 19), FREE, FREE | 1, FREE | 3] {
+        let overwrite = |control: &Control| {
             for offset in claims(control) {
                 control
                     .word(offset)
-                    .store(kind << 32 | kind, Ordering::Relaxed);
+                    .store(word << 32 | word, Ordering::Relaxed);
             }
         };
-        for method in METHODS {
-            let is_right = during_a_call(method, overwrite, 1);
-            assert!(kind == 0 || !is_right, "{kind:x}");
+        for (method, call) in METHODS.into_iter().zip([OF_NUMBERS, OF_TEXTS]) {
+            let is_right = during(method, call, overwrite);
+            assert!(word == FREE || !is_right, "{word:x}");
         }
     }
     guard.assert_none();
 }
 
-/// A pair of claim words, of which none says that a free chunk begins behind its first item: that is what the pool writes when a worker
-/// died in the middle of a chunk, and it is believed.
-fn without_starts(pair: u64) -> u64 {
-    let half = |word: u64| if word < 1 << 30 { 0 } else { word };
-    half(pair >> 32) << 32 | half(pair & u64::from(u32::MAX))
+#[test]
+fn a_chunk_that_is_said_to_begin_further_on_is_told() {
+    let guard = Leftovers::watch();
+    for first in [1, 2, 3, 1 << 28] {
+        for (method, call) in METHODS.into_iter().zip([OF_TEXTS, OF_NUMBERS]) {
+            // One that nobody has claimed: what lies behind those that are.
+            let overwrite = |control: &Control| {
+                let free = claims(control).last().unwrap();
+                let word = control.word(free);
+                assert_eq!(word.load(Ordering::Relaxed), FREE);
+                word.store(first, Ordering::Relaxed);
+            };
+            assert!(!during(method, call, overwrite), "{first}");
+        }
+    }
+    guard.assert_none();
 }
 
 #[test]
 fn overwritten_claims_at_random_end_the_call() {
     let guard = Leftovers::watch();
-    let overwrite = |control: &Control, dice: &mut Dice| {
-        let all: Vec<usize> = claims(control).collect();
-        let offset = all[dice.roll(all.len())];
-        let word = control.word(offset);
-        let drawn = value(dice, word.load(Ordering::Relaxed));
-        word.store(without_starts(drawn), Ordering::Relaxed);
-    };
-    for seed in 1..=8u64 {
-        during_a_call(
-            METHODS[seed as usize % 2],
-            overwrite,
-            seed.wrapping_mul(0x9e37_79b9),
-        );
+    for seed in 1..=16u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9));
+        let overwrite = |control: &Control| {
+            let all: Vec<usize> = claims(control).collect();
+            let word = control.word(all[dice.roll(all.len())]);
+            let drawn = value(&mut dice, word.load(Ordering::Relaxed));
+            word.store(drawn, Ordering::Relaxed);
+        };
+        let call = [OF_NUMBERS, OF_TEXTS][seed as usize / 2 % 2];
+        during(METHODS[seed as usize % 2], call, overwrite);
+    }
+    guard.assert_none();
+}
+
+/// Where the words of the tasks of the table lie: those that were never used are void, and have no items.
+fn tasks(control: &Control) -> Vec<usize> {
+    let unused = |offset: &usize| control.word(*offset).load(Ordering::Relaxed) == VOID;
+    let mut from_last = control.words().step_by(8).rev().filter(unused);
+    let last = from_last.next().unwrap();
+    let entry = last - from_last.next().unwrap();
+    (0..1024).map(|task| last - task * entry).collect()
+}
+
+#[test]
+fn overwritten_tasks_are_told_and_end_the_call() {
+    let guard = Leftovers::watch();
+    for kind in [DONE, VOID, CLAIMED | (700 << 19), FREE | 1, FREE | 3] {
+        for (method, call) in METHODS.into_iter().zip(OF_VALUES) {
+            // Those that nobody has claimed.
+            let overwrite = |control: &Control| {
+                let mut free = 0;
+                for offset in tasks(control) {
+                    let word = control.word(offset);
+                    let before = word.load(Ordering::Relaxed);
+                    if before as u32 == 0 && before != 0 {
+                        word.store(before | kind, Ordering::Relaxed);
+                        free += 1;
+                    }
+                }
+                assert!(free > 0);
+            };
+            assert!(!during(method, call, overwrite), "{kind:x}");
+        }
+    }
+    guard.assert_none();
+}
+
+#[test]
+fn overwritten_tasks_at_random_end_the_call() {
+    let guard = Leftovers::watch();
+    for seed in 1..=16u64 {
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9));
+        let overwrite = |control: &Control| {
+            let is_used = |offset: &usize| control.word(*offset).load(Ordering::Relaxed) != VOID;
+            let used: Vec<usize> = tasks(control).into_iter().filter(is_used).collect();
+            let word = control.word(used[dice.roll(used.len())]);
+            let before = word.load(Ordering::Relaxed);
+            // The state alone: how many items a task has is not checked against anything.
+            let drawn = value(&mut dice, before) as u32;
+            word.store(before >> 32 << 32 | u64::from(drawn), Ordering::Relaxed);
+        };
+        let call = OF_VALUES[seed as usize / 2 % 2];
+        during(METHODS[seed as usize % 2], call, overwrite);
     }
     guard.assert_none();
 }
@@ -237,13 +347,14 @@ fn overwritten_claims_at_random_end_the_call() {
 fn an_overwritten_header_ends_the_call() {
     let guard = Leftovers::watch();
     // What describes the pool, the bell and the jobs: all of it.
-    let overwrite = |control: &Control, dice: &mut Dice| {
+    let overwrite = |control: &Control| {
+        let mut dice = Dice(99);
         for offset in (16..4096).step_by(8) {
             control.word(offset).store(dice.bits(), Ordering::Relaxed);
         }
     };
     for method in METHODS {
-        assert!(!during_a_call(method, overwrite, 99));
+        assert!(!during(method, OF_NUMBERS, overwrite));
     }
     guard.assert_none();
 }
