@@ -15,7 +15,7 @@ use crate::common::{Board, Leftovers, METHODS, alone, kill_stopped};
 
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Way {
+pub(crate) enum Way {
     Panic,
     PanicAny,
     Fail,
@@ -32,7 +32,7 @@ enum Way {
 
 /// When it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Step {
+pub(crate) enum Step {
     Decode,
     Run,
     Encode,
@@ -60,9 +60,12 @@ const STEPS: [(Step, &str); 3] = [
     (Step::Encode, "encoding the result"),
 ];
 
-/// What is asserted of the task that fails so.
+/// The steps of an exit hook: it has no argument of its own.
+pub(crate) const AT_EXIT: [Step; 2] = [Step::Run, Step::Encode];
+
+/// What is asserted of the task, the initializer or the exit hook that fails so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     Panicked(&'static str),
     DecodeArgument,
     EncodeResult,
@@ -70,7 +73,7 @@ enum Outcome {
     Result,
 }
 
-fn expected(way: Way, step: Step) -> Option<Outcome> {
+pub(crate) fn expected(way: Way, step: Step) -> Option<Outcome> {
     Some(match (way, step) {
         (Way::Panic, _) => Outcome::Panicked("on purpose"),
         (Way::PanicAny, _) => Outcome::Panicked("a payload that is neither `&str` nor `String`"),
@@ -88,7 +91,7 @@ fn expected(way: Way, step: Step) -> Option<Outcome> {
 
 impl Outcome {
     /// `is_located`: a panic of a process tells where it was, one of a thread of the program does not.
-    fn check(self, result: Result<u32, TaskError>, value: u32, is_located: bool) {
+    pub(crate) fn check(self, result: Result<u32, TaskError>, value: u32, is_located: bool) {
         match (self, result) {
             (Outcome::Panicked(message), Err(TaskError::Panicked(panic))) => {
                 assert_eq!(panic.message, message);
@@ -173,7 +176,7 @@ pub(crate) struct Poison {
 }
 
 impl Poison {
-    fn new(fails: Option<(Way, Step)>, value: u32) -> Poison {
+    pub(crate) fn new(fails: Option<(Way, Step)>, value: u32) -> Poison {
         Poison {
             fails,
             parent: std::process::id(),
@@ -189,8 +192,12 @@ impl Poison {
         Poison::new(Some((Way::Fail, Step::EncodeInParent)), 0)
     }
 
+    pub(crate) fn value(&self) -> u32 {
+        self.value
+    }
+
     /// Does it, if it is to be done at this step and this is a worker; whether serde shall fail.
-    fn act(&self, step: Step) -> bool {
+    pub(crate) fn act(&self, step: Step) -> bool {
         let is_parent = self.parent == std::process::id() && pool_core::current().is_none();
         match self.fails {
             Some((way, Step::EncodeInParent)) => {
@@ -372,7 +379,7 @@ fn over_blocks_plain(
 }
 
 /// The ways to fail that workers survive, or that they alone do not.
-fn ways(method: StartMethod) -> impl Iterator<Item = Way> {
+pub(crate) fn ways(method: StartMethod) -> impl Iterator<Item = Way> {
     let is_thread = matches!(method, StartMethod::Thread | StartMethod::InProcess);
     let harmless = move |way: &Way| matches!(way, Way::Panic | Way::PanicAny | Way::Fail);
     let ways = WAYS.into_iter().map(|(way, _)| way);
@@ -380,7 +387,7 @@ fn ways(method: StartMethod) -> impl Iterator<Item = Way> {
 }
 
 /// Runs `body`; while it does, whatever it started and is stopped is killed.
-fn killing_the_stopped<R>(way: Way, body: impl FnOnce() -> R) -> R {
+pub(crate) fn killing_the_stopped<R>(way: Way, body: impl FnOnce() -> R) -> R {
     let done = AtomicBool::new(way != Way::Stop);
     std::thread::scope(|scope| {
         let killer = scope.spawn(|| {
@@ -394,6 +401,25 @@ fn killing_the_stopped<R>(way: Way, body: impl FnOnce() -> R) -> R {
         killer.join().unwrap();
         result.unwrap_or_else(|payload| resume_unwind(payload))
     })
+}
+
+/// The same where there may be no other thread.
+fn killing_the_stopped_from_another_process<R>(way: Way, body: impl FnOnce() -> R) -> R {
+    if way != Way::Stop {
+        return body();
+    }
+    let board = Board::new();
+    let kill = |board: Board| {
+        while board.get(0) == 0 {
+            kill_stopped();
+            std::thread::yield_now();
+        }
+    };
+    let killer = pool_core::Process::spawn(kill, board.clone()).unwrap();
+    let result = body();
+    board.set(0, 1);
+    killer.join().unwrap();
+    result
 }
 
 /// One row of the matrix under one verb.
@@ -594,10 +620,11 @@ fn check_initializers(method: StartMethod) {
                 .start_method(method)
                 .env("RUST_BACKTRACE", "0")
                 .initializer(run, Poison::new(Some((way, step)), 5));
-            if method == StartMethod::Fork && way == Way::Stop {
-                continue; // who kills it would be another thread
-            }
-            let built = killing_the_stopped(way, || builder.build());
+            let built = if method == StartMethod::Fork {
+                killing_the_stopped_from_another_process(way, || builder.build())
+            } else {
+                killing_the_stopped(way, || builder.build())
+            };
             match (outcome, built) {
                 (Outcome::Result, Ok(pool)) => {
                     assert_eq!(
@@ -626,11 +653,12 @@ fn check_initializers(method: StartMethod) {
 #[test]
 fn the_table_in_the_repository_is_this_one() {
     let mut table = String::from(
-        "| a task that fails by | while decoding the argument | while running | while encoding the result |\n|---|---|---|---|\n",
+        "| what fails by | while decoding the argument | while running | while encoding the result | in an exit hook | while encoding its result |\n|---|---|---|---|---|---|\n",
     );
     for (way, name) in WAYS {
-        let cells =
-            STEPS.map(|(step, _)| expected(way, step).map_or("-".into(), Outcome::describe));
+        let of_task = STEPS.map(|(step, _)| step);
+        let cell = |step| expected(way, step).map_or("-".into(), Outcome::describe);
+        let cells: Vec<String> = of_task.into_iter().chain(AT_EXIT).map(cell).collect();
         writeln!(table, "| {name} | {} |", cells.join(" | ")).unwrap();
     }
     let page = include_str!("../README.md");

@@ -8,8 +8,10 @@
 mod attempts;
 mod blocks;
 mod common;
+mod conformance;
 mod crashes;
 mod deadlines;
+mod farewells;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;
@@ -25,5 +27,6 @@ mod placing;
 mod single;
 mod sizes;
 mod storms;
+mod temporary;
 mod turnover;
 mod verbs;

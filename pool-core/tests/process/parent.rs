@@ -1,6 +1,8 @@
 //! The end of the program, however it comes: nothing of its pools stays behind. And what limits do to a program.
 
-use std::io::{BufRead, BufReader, Write};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use pool_core::{Pool, StartMethod};
 use pool_shm::SharedArray;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
 
-use crate::common::{Board, Leftovers, METHODS, Process, exit_of, is_stopped, parent_of};
+use crate::common::{
+    ALL_METHODS, Board, Leftovers, METHODS, Process, alone, exit_of, is_stopped, parent_of,
+};
 
 /// Which program a re-executed test binary is to be, and its start method.
 const PROGRAM: &str = "POOL_CORE_TESTS_PROGRAM";
@@ -22,25 +26,29 @@ fn program() {
         return;
     };
     let (name, method) = value.split_once(' ').unwrap();
-    let method = METHODS
+    let method = ALL_METHODS
         .into_iter()
         .find(|known| known.to_string() == method)
         .unwrap();
     match name {
+        "busy" if method == StartMethod::Fork => alone(|()| busy(StartMethod::Fork)),
         "busy" => busy(method),
-        "handler" => handler(method),
+        "handler" => handling(method),
         "deleted" => deleted(method),
         "descriptors" => limited(Some((Resource::Nofile, 64)), method),
         "processes" => limited(Some((Resource::Nproc, 6)), method),
         "space" => limited(Some((Resource::As, 200 << 20)), method),
         "group" => limited(None, method),
+        "main" => main(method),
+        "memory" => too_much(method),
         other => panic!("no program {other}"),
     }
 }
 
 struct Program {
     child: Child,
-    input: ChildStdin,
+    /// None if it reads from a terminal.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -59,7 +67,7 @@ impl Program {
             .stdout(Stdio::piped());
         adapt(&mut command);
         let mut child = command.spawn().ok()?;
-        let input = child.stdin.take().unwrap();
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
         Some(Program {
             child,
@@ -87,6 +95,10 @@ impl Program {
         pids.split(' ')
             .map(|pid| Process::of_ours(pid.parse().unwrap()).unwrap())
             .collect()
+    }
+
+    fn go_on(&mut self) {
+        writeln!(self.input.as_mut().unwrap(), "go on").unwrap();
     }
 
     fn end(mut self) {
@@ -153,6 +165,38 @@ fn busy(method: StartMethod) {
     drop(array);
 }
 
+/// Says that it has begun, has work done by several workers, one of which dies, and by a single process, and says what came of it.
+fn main(method: StartMethod) {
+    say("begun");
+    let pool = Pool::builder().workers(3).start_method(method);
+    let pool = pool.build().unwrap();
+    assert!(
+        pool.apply(|()| std::process::abort(), ())
+            .map(|(): ()| ())
+            .is_err()
+    );
+    let sum: u32 = pool.map(|i: u32| i, 0..100).unwrap().iter().sum();
+    let more = pool_core::Process::spawn(|i: u32| i + 1, sum).unwrap();
+    say(&more.join().unwrap().to_string());
+}
+
+#[test]
+fn a_worker_never_runs_the_main_of_its_program() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let mut program = Program::start("main", method, |_| ()).unwrap();
+        let mut said = String::new();
+        program.output.read_to_string(&mut said).unwrap();
+        let said: Vec<&str> = said
+            .lines()
+            .filter_map(|line| Some(line.split_once("> ")?.1))
+            .collect();
+        assert_eq!(said, ["begun", "4951"]);
+        program.end();
+    }
+    guard.assert_none();
+}
+
 /// Processes of whatever user that can be looked at and have the memory file with this inode open or mapped.
 fn users_of(inode: &str) -> Vec<String> {
     let processes = std::fs::read_dir("/proc")
@@ -201,19 +245,64 @@ fn own_group(command: &mut Command) {
 
 extern "C" fn nothing(_: libc::c_int) {}
 
-/// Handles SIGINT, and says whether its workers are still the same after it.
-fn handler(method: StartMethod) {
+fn handle_interrupts() {
     // SAFETY: the handler does nothing.
     unsafe { libc::signal(libc::SIGINT, nothing as *const () as libc::sighandler_t) };
+}
+
+/// The start methods that make processes, and the one that needs a program with one thread.
+const WITH_FORK: [StartMethod; 3] = [
+    StartMethod::ForkServer,
+    StartMethod::Spawn,
+    StartMethod::Fork,
+];
+/// Counters of the program that handles interrupts: tasks that have begun; what holds them.
+const BEGUN: usize = 0;
+const GATE: usize = 1;
+
+/// Handles SIGINT, and says whether its workers are still the same after it, and what they were doing when it came.
+fn handling(method: StartMethod) {
+    handle_interrupts();
+    let board = Board::new();
+    let process = (method == StartMethod::Fork).then(|| {
+        let body = |board: Board| worked_on(StartMethod::Fork, &board);
+        pool_core::Process::spawn(body, board.clone()).unwrap()
+    });
+    std::thread::scope(|scope| {
+        let here = process
+            .is_none()
+            .then(|| scope.spawn(|| worked_on(method, &board)));
+        board.wait(BEGUN, 1);
+        say("ready");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+        board.set(GATE, 1);
+        if let Some(here) = here {
+            here.join().unwrap();
+        }
+    });
+    if let Some(process) = process {
+        process.join().unwrap();
+    }
+}
+
+/// One worker is busy and one idle while the signal comes.
+fn worked_on(method: StartMethod, board: &Board) {
+    handle_interrupts();
     let pool = Pool::builder()
         .workers(2)
         .start_method(method)
+        .initializer(|board: Board| board, board.clone())
         .build()
         .unwrap();
     let before = pids(&pool);
-    say("ready");
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-    assert_eq!(pool.map(|i: u32| i, 0..1000).unwrap().len(), 1000);
+    let held = |board: &mut Board, i: u32| {
+        board.count(BEGUN);
+        board.wait(GATE, 1);
+        i + 1
+    };
+    assert_eq!(pool.apply(held, 6).unwrap(), 7);
+    let results = pool.map(|_: &mut Board, i: u32| i, 0..1000).unwrap();
+    assert_eq!(results, (0..1000).collect::<Vec<_>>());
     say(if pids(&pool) == before {
         "the same"
     } else {
@@ -224,16 +313,88 @@ fn handler(method: StartMethod) {
 #[test]
 fn workers_do_not_die_of_an_interrupt() {
     let guard = Leftovers::watch();
-    for method in METHODS {
+    for method in WITH_FORK {
         let mut program = Program::start("handler", method, own_group).unwrap();
         assert_eq!(program.line(), "ready");
         let group = Pid::from_child(&program.child);
         kill_process_group(group, Signal::INT).unwrap();
-        writeln!(program.input, "go on").unwrap();
+        program.go_on();
         assert_eq!(program.line(), "the same");
         program.end();
     }
     guard.assert_none();
+}
+
+/// A terminal: what a person types into, and what a program is started at; none where there are none.
+fn terminal() -> Option<(File, File)> {
+    let typed = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/ptmx")
+        .ok()?;
+    let locked: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the kernel reads one number.
+    let unlocked = unsafe { libc::ioctl(typed.as_raw_fd(), libc::TIOCSPTLCK, &raw const locked) };
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the descriptor is open, and the flags are a number.
+    let peer = unsafe { libc::ioctl(typed.as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    if unlocked != 0 || peer < 0 {
+        return None;
+    }
+    // SAFETY: the kernel has just made it, for us alone.
+    let peer = unsafe { File::from_raw_fd(peer) };
+    Some((typed, peer))
+}
+
+/// The program leads a session of its own, whose terminal this one is, and reads from it.
+fn at_terminal(command: &mut Command, terminal: &File) {
+    command.stdin(terminal.try_clone().unwrap());
+    let become_leader = || {
+        // SAFETY: takes nothing.
+        if unsafe { libc::setsid() } == -1 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // SAFETY: takes a number.
+        match unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec the copy makes two system calls.
+    unsafe { command.pre_exec(become_leader) };
+}
+
+/// The key that interrupts.
+const CONTROL_C: &[u8] = &[3];
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn an_interrupt_typed_at_a_terminal_is_left_to_the_program() {
+    if terminal().is_none() {
+        eprintln!("skipped: no terminal can be made here");
+        return;
+    }
+    let guard = Leftovers::watch();
+    for method in WITH_FORK {
+        let (mut keys, screen) = terminal().unwrap();
+        let at = |command: &mut Command| at_terminal(command, &screen);
+        let mut program = Program::start("handler", method, at).unwrap();
+        assert_eq!(program.line(), "ready");
+        keys.write_all(CONTROL_C).unwrap();
+        // The terminal echoes the key once the group has its signal.
+        keys.read_exact(&mut [0; 2]).unwrap();
+        keys.write_all(b"go on\n").unwrap();
+        assert_eq!(program.line(), "the same");
+        program.end();
+        // One without handling.
+        let mut program = Program::start("busy", method, at).unwrap();
+        program.line();
+        let processes = program.processes();
+        keys.write_all(CONTROL_C).unwrap();
+        assert!(!program.child.wait().unwrap().success());
+        processes.iter().for_each(Process::await_end);
+    }
+    guard.assert_none_after_end();
 }
 
 /// Whether this process was started so that SIGINT is ignored, as in the background of a script: what it starts ignores it too.
@@ -251,7 +412,7 @@ fn an_interrupted_program_leaves_nothing() {
         return;
     }
     let guard = Leftovers::watch();
-    for method in METHODS {
+    for method in WITH_FORK {
         let mut program = Program::start("busy", method, own_group).unwrap();
         program.line();
         let processes = program.processes();
@@ -301,7 +462,7 @@ fn a_program_whose_file_was_deleted() {
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (input, output) = (
-            child.stdin.take().unwrap(),
+            child.stdin.take(),
             BufReader::new(child.stdout.take().unwrap()),
         );
         let mut program = Program {
@@ -311,7 +472,7 @@ fn a_program_whose_file_was_deleted() {
         };
         assert_eq!(program.line(), "ready");
         std::fs::remove_file(&copy).unwrap();
-        writeln!(program.input, "go on").unwrap();
+        program.go_on();
         assert_eq!(program.line(), "[0, 1, 4, 9]");
         program.end();
     }
@@ -392,23 +553,33 @@ fn too_little_address_space() {
     check_limit("space", &["ulimit -v"], |_| ());
 }
 
-/// A control group that holds few processes.
+/// A control group with a limit.
 struct Group(PathBuf);
 
 impl Group {
-    /// Makes one, if this user may.
-    fn make(processes: u32) -> Option<Group> {
+    /// Makes one, if this user may: with this limit, whatever the file is called in either version of control groups.
+    fn make(controller: &str, files: &[&str], limit: u64) -> Option<Group> {
         let name = format!("pool-core-tests-{}", std::process::id());
-        let folders = ["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].map(PathBuf::from);
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let folders = [root.join(controller), root];
         let made = |folder: PathBuf| {
             let group = Group(folder.join(&name));
             std::fs::create_dir(&group.0).ok()?;
-            let limit = group.0.join("pids.max");
+            let mut files = files.iter().map(|file| group.0.join(file));
             // Only the kernel's own file: nothing else is to be made there.
-            let is_there = limit.exists();
-            (is_there && std::fs::write(limit, processes.to_string()).is_ok()).then_some(group)
+            let file = files.find(|file| file.exists())?;
+            std::fs::write(file, limit.to_string()).ok()?;
+            Some(group)
         };
         folders.into_iter().find_map(made)
+    }
+
+    /// Puts what the command starts into it.
+    fn hold(&self, command: &mut Command) {
+        let members = self.0.join("cgroup.procs");
+        // SAFETY: between fork and exec the copy only opens and writes a file, by system calls; it allocates nothing but what `fs::write`
+        // needs for the path, and the test has no thread that could hold the allocator's lock across the fork: glibc sees to that.
+        unsafe { command.pre_exec(move || std::fs::write(&members, "0")) };
     }
 }
 
@@ -419,16 +590,46 @@ impl Drop for Group {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn too_few_processes_in_a_control_group() {
-    let Some(group) = Group::make(8) else {
-        return; // where a user may not make one, the limit of the test above has to do
+    let Some(group) = Group::make("pids", &["pids.max"], 8) else {
+        // The limit of the test above has to do.
+        eprintln!("skipped: no control group with few processes can be made here");
+        return;
     };
-    let members = group.0.join("cgroup.procs");
-    check_limit("group", &["pids.max"], |command| {
-        let members = members.clone();
-        // SAFETY: between fork and exec the copy only opens and writes a file, by system calls; it allocates nothing but what `fs::write`
-        // needs for the path, and the test has no thread that could hold the allocator's lock across the fork: glibc sees to that.
-        unsafe { command.pre_exec(move || std::fs::write(&members, "0")) };
+    check_limit("group", &["pids.max"], |command| group.hold(command));
+}
+
+const GROUP_MEMORY: u64 = 64 << 20;
+
+/// A call whose results are more than there is memory for, and one that is not.
+fn too_much(method: StartMethod) {
+    let pool = Pool::builder().workers(2).start_method(method);
+    let pool = pool.build().unwrap();
+    let large = |i: u64| [i; 32];
+    for _ in 0..3 {
+        let items = GROUP_MEMORY / size_of::<[u64; 32]>() as u64;
+        let error = pool.map(large, 0..2 * items).map(drop).unwrap_err();
+        assert!(error.is_memory(), "{error}");
+        say(&error.to_string());
+        assert_eq!(pool.map(|i: u32| i, 0..3).unwrap(), [0, 1, 2]);
+    }
+    drop(pool);
+    // SAFETY: asks for the end of any child, of which there is none; the null pointer says that its status is not wanted.
+    let child = unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) };
+    say(if child == -1 { "no child" } else { "a child" });
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+fn too_little_memory_in_a_control_group() {
+    let files = ["memory.max", "memory.limit_in_bytes"];
+    let Some(group) = Group::make("memory", &files, GROUP_MEMORY) else {
+        eprintln!("skipped: no control group with little memory can be made here");
+        return;
+    };
+    check_limit("memory", &["available to the cgroup"], |command| {
+        group.hold(command);
     });
 }
 

@@ -256,21 +256,6 @@ fn values_that_cannot_travel_are_errors_of_the_process() {
     guard.assert_none();
 }
 
-#[test]
-fn a_folder_for_temporary_files_that_is_not_there_is_a_clear_error() {
-    let guard = Leftovers::watch();
-    let build = |()| pool_core::Pool::new(1).map(drop).unwrap_err().to_string();
-    let process = Process::builder()
-        .env("TMPDIR", "/nowhere")
-        .spawn(build, ());
-    let error = process.unwrap().join().unwrap();
-    assert!(
-        error.contains("/nowhere") && error.contains("TMPDIR"),
-        "{error}"
-    );
-    guard.assert_none();
-}
-
 /// Processes that start processes, without end.
 fn recurse(depth: u32) -> Result<u32, String> {
     match Process::spawn(recurse, depth + 1) {

@@ -8,6 +8,7 @@ mod clock;
 mod join;
 mod order;
 mod park;
+mod shutdown;
 mod stream;
 mod tasks;
 

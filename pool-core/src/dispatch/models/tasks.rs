@@ -11,21 +11,21 @@ use crate::dispatch::tasks::{Finished, TaskEntry, TaskTable};
 use crate::dispatch::word::{ClaimWord, Owner};
 use crate::inject::model::mortal;
 
-struct Pool {
+pub(super) struct Pool {
     entries: Vec<CachePadded<TaskEntry>>,
     head: AtomicU64,
     tail: AtomicU64,
     bell: Bell,
     wake: [AtomicU32; 2],
     kernel: Kernel,
-    event: Event,
+    pub(super) event: Event,
     leave: AtomicU32,
     /// 1: a worker has found that its task was taken away.
     killed: AtomicU32,
 }
 
 impl Pool {
-    fn new() -> Arc<Pool> {
+    pub(super) fn new() -> Arc<Pool> {
         let entries: Vec<CachePadded<TaskEntry>> = (0..2).map(|_| CachePadded::default()).collect();
         for entry in &entries {
             entry.state.store(ClaimWord::Void.bits(), Ordering::Relaxed);
@@ -43,7 +43,7 @@ impl Pool {
         })
     }
 
-    fn table(&self) -> TaskTable<'_> {
+    pub(super) fn table(&self) -> TaskTable<'_> {
         TaskTable {
             entries: &self.entries,
             head: &self.head,
@@ -52,7 +52,7 @@ impl Pool {
     }
 
     /// Publishes a task that turns `argument` into ten times as much; its entry.
-    fn publish(&self, argument: u64) -> usize {
+    pub(super) fn publish(&self, argument: u64) -> usize {
         let (position, entry) = self
             .table()
             .vacant(self.tail.load(Ordering::Relaxed))
@@ -68,7 +68,7 @@ impl Pool {
     }
 
     /// Runs one task if there is one.
-    fn run(&self, owner: Owner) -> bool {
+    pub(super) fn run(&self, owner: Owner) -> bool {
         let Some((entry, first)) = self.table().claim(owner) else {
             return false;
         };
@@ -85,7 +85,7 @@ impl Pool {
         true
     }
 
-    fn serve(&self, slot: usize) {
+    pub(super) fn serve(&self, slot: usize) {
         loop {
             let news = self.bell.news();
             if self.leave.load(Ordering::Acquire) != 0 {
@@ -97,12 +97,12 @@ impl Pool {
         }
     }
 
-    fn is_done(&self, entry: usize) -> bool {
+    pub(super) fn is_done(&self, entry: usize) -> bool {
         matches!(self.table().word(entry), ClaimWord::Done(_))
     }
 
     /// Waits as a caller does, and takes the result.
-    fn take(&self, entry: usize) -> u64 {
+    pub(super) fn take(&self, entry: usize) -> u64 {
         loop {
             let seen = self.event.seen();
             if self.is_done(entry) {
@@ -119,7 +119,7 @@ impl Pool {
         result
     }
 
-    fn shut_down(&self) {
+    pub(super) fn shut_down(&self) {
         self.leave.store(1, Ordering::Release);
         self.bell.ring_all(self.wake.iter(), &self.kernel);
     }
