@@ -17,8 +17,9 @@ const LONG: Duration = Duration::from_secs(3600);
 
 type Promise = fn(StartMethod);
 
-const PROMISES: [Promise; 14] = [
+const PROMISES: [Promise; 15] = [
     map_gives_results_in_order,
+    map_into_writes_every_element,
     map_fails_with_the_first_error_by_index,
     try_map_gives_each_item_its_own_result,
     map_blocks_writes_every_block,
@@ -120,6 +121,23 @@ fn map_gives_results_in_order(method: StartMethod) {
     assert_eq!(sums.unwrap(), [3]);
     assert!(pool.map(square, 0..0).unwrap().is_empty());
     assert!(pool.map(square, Vec::new()).unwrap().is_empty());
+}
+
+fn map_into_writes_every_element(method: StartMethod) {
+    let pool = pool(method);
+    let mut array = SharedArray::<u64, _>::zeros(1000).unwrap();
+    pool.map_into(square, 0..1000, &mut array).unwrap();
+    assert_eq!(array.view().to_vec(), squares(1000));
+    let mut array = SharedArray::<u64, _>::zeros(100).unwrap();
+    let values: Vec<u64> = (0..100).collect();
+    pool.map_into(square, values, &mut array).unwrap();
+    assert_eq!(array.view().to_vec(), squares(100));
+    let error = pool.map_into(picky, 0..100, &mut array).unwrap_err();
+    let (index, cause) = error.task().unwrap();
+    assert!(
+        index % 10 == 7 && is_refusal(cause, index as u64),
+        "{error}"
+    );
 }
 
 fn map_fails_with_the_first_error_by_index(method: StartMethod) {
