@@ -176,10 +176,19 @@ pub(crate) struct Poison {
 }
 
 impl Poison {
-    pub(crate) fn new(fails: Option<(Way, Step)>, value: u32) -> Poison {
+    fn new(fails: Option<(Way, Step)>, value: u32) -> Poison {
         Poison {
             fails,
             parent: std::process::id(),
+            value,
+        }
+    }
+
+    /// Fails in whatever process it is.
+    pub(crate) fn anywhere(fails: (Way, Step), value: u32) -> Poison {
+        Poison {
+            fails: Some(fails),
+            parent: 0,
             value,
         }
     }

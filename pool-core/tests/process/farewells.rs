@@ -1,5 +1,5 @@
 //! The crash matrix of exit hooks: each way to fail, in the hook and while its result is encoded, among idle and among busy
-//! neighbours, with each start method. Its columns in `tests/README.md` are made of the same outcomes.
+//! neighbours, with each start method that has workers which leave. Its columns in `tests/README.md` are made of the same outcomes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -19,20 +19,16 @@ fn leave(poison: Poison) -> Poison {
 }
 
 fn matrix(method: StartMethod, busy: bool) {
-    let size = match method {
-        StartMethod::InProcess => 1,
-        _ => WORKERS,
-    };
     for way in ways(method) {
         for step in AT_EXIT {
             let Some(outcome) = expected(way, step) else {
                 continue;
             };
             let pool = Pool::builder()
-                .workers(size)
+                .workers(WORKERS)
                 .start_method(method)
                 .env("RUST_BACKTRACE", "0")
-                .initializer(|fails| Poison::new(fails, VALUE), Some((way, step)))
+                .initializer(|fails| Poison::anywhere(fails, VALUE), (way, step))
                 .exit_hook(leave)
                 .build()
                 .unwrap();
@@ -42,7 +38,7 @@ fn matrix(method: StartMethod, busy: bool) {
                 // The others, together.
                 pool.join();
             });
-            check(exits.take(), size, outcome, method, way);
+            check(exits.take(), outcome, method, way);
         }
     }
 }
@@ -51,9 +47,6 @@ fn matrix(method: StartMethod, busy: bool) {
 fn one_leaves(pool: &Pool<Poison>, busy: bool) {
     let square = |i: u64| i * i;
     let squares = |count| (0..count).map(|i| i * i).collect::<Vec<u64>>();
-    if pool.size() == 1 {
-        return;
-    }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -74,17 +67,15 @@ fn one_leaves(pool: &Pool<Poison>, busy: bool) {
 }
 
 /// Each worker has the same outcome.
-fn check(
-    exits: Vec<ExitResult<Poison>>,
-    size: usize,
-    outcome: Outcome,
-    method: StartMethod,
-    way: Way,
-) {
-    let is_located = !matches!(method, StartMethod::Thread | StartMethod::InProcess);
+fn check(exits: Vec<ExitResult<Poison>>, outcome: Outcome, method: StartMethod, way: Way) {
+    let is_located = method != StartMethod::Thread;
     let mut workers: Vec<usize> = exits.iter().map(|exit| exit.worker).collect();
     workers.sort_unstable();
-    assert_eq!(workers, (0..size).collect::<Vec<_>>(), "{method} {way:?}");
+    assert_eq!(
+        workers,
+        (0..WORKERS).collect::<Vec<_>>(),
+        "{method} {way:?}"
+    );
     for exit in exits {
         let result = exit.result.map(|poison| poison.value());
         outcome.check(result, VALUE, is_located);
@@ -134,10 +125,9 @@ fn copies_among_busy_neighbours() {
 }
 
 #[test]
-fn threads_and_the_calling_thread() {
+fn threads_among_idle_and_busy_neighbours() {
     let guard = Leftovers::watch();
     matrix(StartMethod::Thread, false);
     matrix(StartMethod::Thread, true);
-    matrix(StartMethod::InProcess, false);
     guard.assert_none();
 }

@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use pool_core::{Pool, StartMethod};
+use pool_core::{Pool, Schedule, StartMethod};
 use pool_shm::SharedArray;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, setrlimit};
 
@@ -602,14 +602,16 @@ fn too_few_processes_in_a_control_group() {
 
 const GROUP_MEMORY: u64 = 64 << 20;
 
-/// A call whose results are more than there is memory for, and one that is not.
+/// A call whose results are more at once than there is memory for, and one that is not.
 fn too_much(method: StartMethod) {
     let pool = Pool::builder().workers(2).start_method(method);
     let pool = pool.build().unwrap();
     let large = |i: u64| [i; 32];
     for _ in 0..3 {
         let items = GROUP_MEMORY / size_of::<[u64; 32]>() as u64;
-        let error = pool.map(large, 0..2 * items).map(drop).unwrap_err();
+        // All of them lie in shared memory at once.
+        let job = pool.job(large).schedule(Schedule::Static);
+        let error = job.map(0..items).map(drop).unwrap_err();
         assert!(error.is_memory(), "{error}");
         say(&error.to_string());
         assert_eq!(pool.map(|i: u32| i, 0..3).unwrap(), [0, 1, 2]);
