@@ -51,7 +51,7 @@ impl<T: Element, D: Dimension> FrozenArray<T, D> {
         let mut layouts = Vec::with_capacity(sources.len());
         for (at, layout, source) in sources {
             let placed = place(owner.segment(), at, layout.clone())?;
-            placed.write(&elements(&source))?;
+            placed.write(0, &elements(&source))?;
             layouts.push((at, layout));
         }
         seal(owner, layouts)
