@@ -220,7 +220,7 @@ impl SegmentFile {
 
     /// Makes everything from `offset` on zero.
     pub(crate) fn clear_from(&self, offset: usize) -> Result<(), ShmError> {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         for at in (offset..self.len).step_by(ZEROS.len()) {
             self.write(at, &ZEROS[..ZEROS.len().min(self.len - at)])?;
         }
