@@ -157,12 +157,13 @@ fn map_into(setting: &Setting) -> Result<Vec<Contender>, Failure> {
         }),
         Contender::new("rayon", move || {
             let map = || {
-                (0..count)
+                (0..count as usize)
                     .into_par_iter()
-                    .map(double)
-                    .collect_into_vec(&mut vector)
+                    .map(|index| double(index as u64))
+                    .collect_into_vec(&mut vector);
+                Ok(())
             };
-            Ok(unit.figure(seconds(|| Ok(theirs.install(map)))?, count as f64))
+            Ok(unit.figure(seconds(|| theirs.install(map))?, count as f64))
         }),
     ])
 }
