@@ -36,6 +36,31 @@ fn segment_of(array: &impl std::fmt::Debug) -> String {
 }
 
 #[test]
+fn an_array_in_the_memory_of_the_last_one_is_lent_and_frozen() {
+    let guard = Leftovers::watch();
+    for method in METHODS {
+        let pool = Pool::builder()
+            .workers(3)
+            .start_method(method)
+            .build()
+            .unwrap();
+        let mut last = SharedArray::<f64, _>::zeros((4000, 10)).unwrap();
+        pool.map_blocks(populate, last.axis_chunks_mut(Axis(0), 100))
+            .unwrap();
+        let segment = segment_of(&last);
+        let mut next = last.recycle::<f64, _>((3900, 10)).unwrap();
+        assert_eq!(segment_of(&next), segment);
+        pool.map_blocks(populate, next.axis_chunks_mut(Axis(0), 50))
+            .unwrap();
+        let expected = Array2::from_shape_fn((3900, 10), |(i, _)| (i / 50 * 50) as f64);
+        assert_eq!(next.view(), expected);
+        // The workers have it mapped since the first call, and let go.
+        assert_eq!(next.freeze().unwrap().view(), expected);
+    }
+    guard.assert_none();
+}
+
+#[test]
 fn rows_with_ragged_ends_of_either_order() {
     let guard = Leftovers::watch();
     for method in METHODS {
