@@ -4,11 +4,14 @@
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use ndarray::Ix1;
-use pool_shm::{FrozenArray, HugePages, Placement, SharedArray, usage};
+use pool_shm::{FileArray, FrozenArray, HugePages, Placement, SharedArray, usage};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const PART: &str = "POOL_SHM_TEST_MEMORY";
+/// Where a child makes a file.
+const DIR: &str = "POOL_SHM_TEST_DIR";
 /// Bytes of an array that is large enough to be counted in pages.
 const BYTES: usize = 8 << 20;
 
@@ -57,6 +60,14 @@ fn plays_its_part() {
         "too much" => {
             let made = SharedArray::<u8, _>::zeros(128 << 20);
             (None, made.map_or_else(|e| e.to_string(), |_| "made".into()))
+        }
+        "huge file" => {
+            let path = Path::new(&std::env::var_os(DIR).unwrap()).join("array");
+            let mut array = FileArray::<u8, _>::create_raw(path, BYTES).unwrap();
+            array.view_mut().fill(1);
+            let told = usage(&array).unwrap();
+            let this = told.processes.iter().find(|p| p.pid == std::process::id());
+            (None, this.unwrap().huge.to_string())
         }
         message => {
             let array: FrozenArray<f64, Ix1> = serde_json::from_str(message).unwrap();
@@ -144,6 +155,58 @@ fn huge_pages_are_obtained_or_it_is_said_why_not() {
         assert_eq!(this.unwrap().huge, obtained.huge);
         assert_eq!(array.freeze().unwrap().view()[BYTES - 1], 1);
     }
+}
+
+/// Bytes of huge pages that were set aside and are free.
+fn set_aside() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let number = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+        number.unwrap_or(0_usize)
+    };
+    number("HugePages_Free:") * number("Hugepagesize:") * 1024
+}
+
+#[test]
+fn huge_pages_that_were_set_aside_are_obtained() {
+    if set_aside() < 2 * BYTES {
+        eprintln!("skipped: no huge pages are set aside (sysctl vm.nr_hugepages=16)");
+        return;
+    }
+    let placement = Placement::new().huge_pages(HugePages::Reserved);
+    let (mut array, obtained) = placement.prefault(true).zeros::<u8, _>(BYTES).unwrap();
+    assert!(obtained.huge >= BYTES as u64, "{obtained:?}");
+    assert!(obtained.notes.is_empty(), "{obtained:?}");
+    array.view_mut().fill(1);
+    assert_eq!(array.freeze().unwrap().view()[BYTES - 1], 1);
+}
+
+#[test]
+fn a_file_lies_in_huge_pages_where_its_mount_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = |arguments: &[&str]| {
+        let script = "mount -t tmpfs -o huge=always,size=64m none \"$0\" && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c", script])
+            .arg(dir.path());
+        command.args(arguments);
+        command
+    };
+    match mounted(&["true"]).status() {
+        Ok(status) if status.success() => {}
+        refused => {
+            eprintln!("skipped: this user cannot mount a file system ({refused:?})");
+            return;
+        }
+    }
+    let this = std::env::current_exe().unwrap();
+    let mut command = mounted(&[this.to_str().unwrap()]);
+    let peer = Peer::start(command.env(DIR, dir.path()), "huge file");
+    let huge: u64 = peer.answer.parse().unwrap();
+    peer.end();
+    assert!(huge >= BYTES as u64 / 2, "{huge} bytes in huge pages");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NAME: &str = "POOL_SHM_TEST_NAME";
+const FULL: &str = "POOL_SHM_TEST_FULL";
 
 /// A name that no other test and no other run has, and that is gone at the
 /// end even if the test fails.
@@ -310,6 +311,52 @@ fn the_array_of_a_name_travels() {
     unsafe { same.view_mut() }.fill(2.0);
     // SAFETY: as above.
     assert_eq!(unsafe { made.raw().view() }.sum(), 20.0);
+}
+
+/// The child's side: does nothing in an ordinary run.
+#[test]
+fn fills_a_small_directory() {
+    let Ok(name) = std::env::var(FULL) else {
+        return;
+    };
+    let names = || fs::read_dir("/dev/shm").unwrap().count();
+    let small = NamedArray::<u8, _>::create(&name, 1 << 19).unwrap();
+    let error = NamedArray::<u8, _>::create("another", 1 << 20).unwrap_err();
+    assert!(error.is_out_of_memory(), "{error}");
+    let need = format!("{} bytes", (1 << 20) + 4096);
+    assert!(error.to_string().contains(&need), "{error}");
+    assert_eq!(names(), 1);
+    // What it had begun was given back.
+    drop(small);
+    assert!(NamedArray::<u8, _>::create("another", 900 << 10).is_ok());
+    assert_eq!(names(), 0);
+}
+
+#[test]
+fn a_full_directory_of_names_is_an_error() {
+    let mounted = |program: &Path| {
+        let script = "mount -t tmpfs -o size=1m none /dev/shm && exec \"$0\" \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(program);
+        command
+    };
+    match mounted(Path::new("true")).status() {
+        Ok(status) if status.success() => {}
+        refused => {
+            eprintln!("skipped: this user cannot mount a file system ({refused:?})");
+            return;
+        }
+    }
+    let child = mounted(&std::env::current_exe().unwrap())
+        .args(["--exact", "fills_a_small_directory"])
+        .env(FULL, "small")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use crate::element::Element;
 use crate::shared::Shared;
+use crate::sync::protocol::change_bits;
 use std::fmt;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 /// The numbers of which there are atomic ones: the integers up to 64 bits, `f32` and `f64`.
 pub trait AtomicElement: Element + fmt::Debug + operations::Operations {}
@@ -206,18 +207,14 @@ integers! {
     u8: AtomicU8, u16: AtomicU16, u32: AtomicU32, u64: AtomicU64, usize: AtomicUsize,
 }
 
-/// Changes the bits of a float, as one step, and gives the float before.
+/// Changes a float, as one step, and gives the float before.
 macro_rules! change_float {
-    ($word:expr, $float:ident, |$old:ident| $new:expr) => {{
-        let mut bits = $word.load(Relaxed);
-        loop {
+    ($word:expr, $float:ident, |$old:ident| $new:expr) => {
+        $float::from_bits(change_bits!($word, |bits| {
             let $old = $float::from_bits(bits);
-            match $word.compare_exchange_weak(bits, $new.to_bits(), AcqRel, Relaxed) {
-                Ok(_) => return $old,
-                Err(now) => bits = now,
-            }
-        }
-    }};
+            $new.to_bits()
+        }))
+    };
 }
 
 macro_rules! floats {
@@ -247,11 +244,11 @@ macro_rules! floats {
             }
 
             fn fetch_add(word: &Self::Word, value: Self) -> Self {
-                change_float!(word, $float, |old| old + value)
+                change_float!(word, $float, |old| (old + value))
             }
 
             fn fetch_sub(word: &Self::Word, value: Self) -> Self {
-                change_float!(word, $float, |old| old - value)
+                change_float!(word, $float, |old| (old - value))
             }
 
             fn fetch_min(word: &Self::Word, value: Self) -> Self {

@@ -1,6 +1,7 @@
 //! How the locks work: each protocol on borrowed words, robust locks and event counts, so that models can check it. `sync/README.md` has the argument.
 
 mod barrier;
+mod bits;
 mod condition;
 mod once;
 mod permits;
@@ -15,6 +16,7 @@ mod twins;
 mod model;
 
 pub(super) use barrier::{Barrier, Broke, MAX_PARTIES, Turn};
+pub(crate) use bits::change_bits;
 pub(super) use condition::Condition;
 pub(super) use once::Once;
 pub(super) use permits::{Permit, Permits};

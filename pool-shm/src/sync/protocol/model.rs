@@ -5,6 +5,7 @@
 
 use super::{
     Barrier, Broke, Condition, Depth, Once, Permits, RwLock, Semaphore, Signal, Stripes, Twins,
+    change_bits,
 };
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::sync::wait::Wait;
@@ -566,5 +567,29 @@ fn each_stripe_of_a_dead_holder_is_reported_until_it_is_covered() {
         assert!(!stripes(&world, 0..1, 0..0), "but not after that");
         assert_eq!(stripes(&world, 0..2, 0..2), !told);
         assert!(!stripes(&world, 0..2, 0..2));
+    });
+}
+
+/// Adds to the float in the word, and says before what was added.
+fn add_float(world: &World, value: u32) -> f64 {
+    world.wanted.fetch_add(value, Ordering::Relaxed);
+    let sum = |bits| f64::from_bits(bits) + f64::from(value);
+    f64::from_bits(change_bits!(world.word, |bits| sum(bits).to_bits()))
+}
+
+#[test]
+fn additions_of_floats_lose_nothing_and_show_what_came_before() {
+    check(|world| {
+        let adds = [1, 2].map(|value| {
+            spawn(&world, move |world| {
+                let before = add_float(world, value);
+                assert!(before == 0.0 || before == f64::from(3 - value));
+            })
+        });
+        let seen = f64::from_bits(world.word.load(Ordering::Acquire));
+        assert!(f64::from(world.wanted.load(Ordering::Relaxed)) >= seen);
+        join(adds);
+        let sum = f64::from_bits(world.word.load(Ordering::Acquire));
+        assert_eq!(sum, 3.0);
     });
 }
