@@ -609,9 +609,9 @@ fn too_much(method: StartMethod) {
     let large = |i: u64| [i; 32];
     for _ in 0..3 {
         let items = GROUP_MEMORY / size_of::<[u64; 32]>() as u64;
-        // All of them lie in shared memory at once.
+        // All of them lie in shared memory at once, before any is taken from there.
         let job = pool.job(large).schedule(Schedule::Static);
-        let error = job.map(0..items).map(drop).unwrap_err();
+        let error = job.try_map(0..items).map(drop).unwrap_err();
         assert!(error.is_memory(), "{error}");
         say(&error.to_string());
         assert_eq!(pool.map(|i: u32| i, 0..3).unwrap(), [0, 1, 2]);
