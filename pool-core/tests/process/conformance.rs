@@ -134,10 +134,7 @@ fn map_into_writes_every_element(method: StartMethod) {
     assert_eq!(array.view().to_vec(), squares(100));
     let error = pool.map_into(picky, 0..100, &mut array).unwrap_err();
     let (index, cause) = error.task().unwrap();
-    assert!(
-        index % 10 == 7 && is_refusal(cause, index as u64),
-        "{error}"
-    );
+    assert!(index % 10 == 7 && is_refusal(cause, index), "{error}");
 }
 
 fn map_fails_with_the_first_error_by_index(method: StartMethod) {
@@ -150,7 +147,7 @@ fn map_fails_with_the_first_error_by_index(method: StartMethod) {
         let (index, cause) = error.task().unwrap();
         // The other one may have failed first, and then the first was cancelled before it began.
         assert!(index == 7 || index == 17, "{error}");
-        assert!(is_refusal(cause, index as u64), "{error}");
+        assert!(is_refusal(cause, index), "{error}");
     }
     assert_eq!(pool.map(square, 0..3).unwrap(), [0, 1, 4]);
 }

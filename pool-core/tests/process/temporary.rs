@@ -26,8 +26,9 @@ fn build(method: StartMethod) -> Result<Pool, PoolError> {
 /// What `build` says, whether it leaves descriptors or children behind, and whether other processes can be started.
 fn refused(method: StartMethod) -> (String, bool) {
     let before = descriptors();
-    let error = (0..3).map(|_| build(method).map(drop).unwrap_err());
-    let error = error.last().unwrap();
+    let errors = (0..3).map(|_| build(method).map(drop).unwrap_err());
+    let errors: Vec<PoolError> = errors.collect();
+    let error = &errors[2];
     assert!(error.is_start(), "{error}");
     let leaves_nothing = descriptors() == before;
     // These need no folder.
