@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const SLEEPERS: u32 = 1;
 const STEP: u32 = 2;
 #[cfg(not(loom))]
-const PAUSES: u32 = 30;
+const PAUSES: u32 = 100;
 #[cfg(not(loom))]
 const YIELDS: u32 = 60;
 /// Giving way takes less than this in all where nobody else wants the processor.
