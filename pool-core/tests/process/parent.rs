@@ -606,11 +606,10 @@ const GROUP_MEMORY: u64 = 64 << 20;
 fn too_much(method: StartMethod) {
     let pool = Pool::builder().workers(2).start_method(method);
     let pool = pool.build().unwrap();
-    let large = |i: u64| [i; 32];
     for _ in 0..3 {
-        let items = GROUP_MEMORY / size_of::<[u64; 32]>() as u64;
         // All of them lie in shared memory at once, before any is taken from there.
-        let job = pool.job(large).schedule(Schedule::Static);
+        let job = pool.job(|i: u64| u128::from(i)).schedule(Schedule::Static);
+        let items = GROUP_MEMORY / size_of::<u128>() as u64;
         let error = job.try_map(0..items).map(drop).unwrap_err();
         assert!(error.is_memory(), "{error}");
         say(&error.to_string());
