@@ -55,6 +55,8 @@ mod sys;
 mod task;
 #[cfg(not(loom))]
 mod worker;
+#[cfg(not(loom))]
+mod yielding;
 
 #[cfg(not(loom))]
 pub use {

@@ -15,6 +15,7 @@ use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
 use crate::start::StartMethod;
 use crate::sys;
+use crate::yielding::Yielding;
 
 /// How often a waiting caller looks before it lets other threads run.
 const PAUSES: u32 = 30;
@@ -37,6 +38,8 @@ pub(crate) struct Core {
     pub(super) closed: AtomicBool,
     /// The thread that runs the tasks, if no process and no thread of the pool does.
     pub(super) home: Option<ThreadId>,
+    /// Whether threads that wait here let others run first.
+    yielding: Yielding,
 }
 
 impl Core {
@@ -57,6 +60,7 @@ impl Core {
             most_at_once,
             closed: AtomicBool::new(false),
             home,
+            yielding: Yielding::default(),
         }
     }
 
@@ -94,7 +98,8 @@ impl Core {
         mut ready: impl FnMut() -> bool,
         mut announce: impl FnMut(),
     ) -> bool {
-        for turn in 0..PAUSES + YIELDS {
+        let yields = if self.yielding.is_dear() { 0 } else { YIELDS };
+        for turn in 0..PAUSES + yields {
             if ready() {
                 return true;
             }
@@ -103,8 +108,8 @@ impl Core {
             }
             if turn < PAUSES {
                 std::hint::spin_loop()
-            } else {
-                std::thread::yield_now()
+            } else if !self.yielding.give_way() {
+                break;
             }
         }
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));

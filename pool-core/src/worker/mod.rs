@@ -38,6 +38,7 @@ use crate::error::TaskError;
 use crate::identity::Descriptor;
 use crate::start::boot::{self, Life, Setup};
 use crate::sys;
+use crate::yielding::Yielding;
 
 /// How often an idle worker looks for news before it lets other threads run.
 const PAUSES: u32 = 30;
@@ -58,6 +59,7 @@ pub(crate) struct Worker {
     owner: Owner,
     belongings: Belongings,
     yields: u32,
+    yielding: Yielding,
     number: usize,
     exit_hook: Option<u64>,
     quota: Quota,
@@ -124,6 +126,7 @@ impl Worker {
             owner: Owner::new(life.slot, life.generation),
             belongings,
             yields,
+            yielding: Yielding::default(),
             number: life.worker,
             exit_hook: terms.exit_hook,
             quota: Quota::new(terms),
@@ -279,23 +282,29 @@ impl Worker {
         if let Some(wish) = self.quota.look() {
             return self.ask(wish);
         }
-        for turn in 0..PAUSES + self.yields {
+        let yields = if self.yielding.is_dear() {
+            0
+        } else {
+            self.yields
+        };
+        for turn in 0..PAUSES + yields {
             if self.control.bell().news() != seen {
                 return;
             }
             if turn < PAUSES {
                 std::hint::spin_loop()
-            } else {
-                std::thread::yield_now()
+            } else if !self.yielding.give_way() {
+                break;
             }
         }
         // What tasks printed without a line end; a killed worker would take it along.
         boot::flush_output();
         let began = Instant::now();
-        self.control.bell().look_out(self.slot, seen, || {
-            std::thread::yield_now();
-            began.elapsed() < LOOKOUT
-        });
+        if !self.yielding.is_dear() {
+            self.control.bell().look_out(self.slot, seen, || {
+                self.yielding.give_way() && began.elapsed() < LOOKOUT
+            });
+        }
         if self.control.bell().news() != seen {
             return;
         }
