@@ -10,8 +10,10 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ndarray::{Array2, Axis};
 use pool_core::Pool;
 use pool_queue::Queue;
-use pool_shm::sync::{EventCount, Mutex};
-use pool_shm::{BlockMut, Blocks, LeaseCache, SharedArray};
+use pool_shm::sync::{BoundedSemaphore, EventCount, Mutex, ReentrantMutex, RwLock, Semaphore};
+use pool_shm::{
+    AtomicValue, BlockMut, Blocks, LeaseCache, LockedArray, RecordTable, SharedArray, SharedValue,
+};
 use serde::{Deserialize, Serialize};
 
 criterion_group!(
@@ -122,6 +124,56 @@ fn lock(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lock");
     group.bench_function("uncontended", |bencher| {
         bencher.iter(|| *mutex.lock().expect("nobody dies here") += 1);
+    });
+    let lock = RwLock::new(0_u64).expect("a page can be had");
+    group.bench_function("read", |bencher| {
+        bencher.iter(|| *lock.read().expect("nobody dies here"));
+    });
+    group.bench_function("write", |bencher| {
+        bencher.iter(|| *lock.write().expect("nobody dies here") += 1);
+    });
+    let lock = ReentrantMutex::new(0_u64).expect("a page can be had");
+    group.bench_function("reentrant", |bencher| {
+        bencher.iter(|| drop(lock.lock().expect("nobody dies here")));
+    });
+    let permits = BoundedSemaphore::new(4).expect("a page can be had");
+    group.bench_function("permit", |bencher| {
+        bencher.iter(|| drop(permits.acquire().expect("nobody dies here")));
+    });
+    let units = Semaphore::new(1).expect("a page can be had");
+    group.bench_function("unit", |bencher| {
+        bencher.iter(|| {
+            units.acquire();
+            units.release();
+        });
+    });
+    group.finish();
+    value(criterion);
+}
+
+/// Numbers that every process changes, each way.
+fn value(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("value");
+    let value = SharedValue::new(0_u64).expect("a page can be had");
+    group.bench_function("update", |bencher| {
+        bencher.iter(|| value.update(|n| n + 1).expect("nobody dies here"));
+    });
+    group.bench_function("get", |bencher| bencher.iter(|| value.get()));
+    let table = RecordTable::from_rows(&[[0_u64; 8]]).expect("a page can be had");
+    group.bench_function("record", |bencher| {
+        bencher.iter(|| {
+            table
+                .update(0, |row| row.map(|n| n + 1))
+                .expect("nobody dies here")
+        });
+    });
+    let number = AtomicValue::new(0.0_f64).expect("a page can be had");
+    group.bench_function("atomic add", |bencher| {
+        bencher.iter(|| number.fetch_add(1.0))
+    });
+    let array = LockedArray::<f64, _>::zeros(8).expect("a page can be had");
+    group.bench_function("locked array", |bencher| {
+        bencher.iter(|| array.lock().expect("nobody dies here").view_mut()[0] += 1.0);
     });
     group.finish();
 }
