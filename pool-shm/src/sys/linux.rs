@@ -95,6 +95,9 @@ pub(crate) fn open_peer(pid: u32, fd: i32, write: bool) -> io::Result<OwnedFd> {
 /// is the same open file, opened for whatever `pid` has opened it for. The
 /// kernel asks for more rights than opening it anew does (those of a debugger).
 pub(crate) fn copy_peer(pid: u32, fd: i32) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(Errno::BADF.into());
+    }
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let process = rustix::process::pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?;
     let flags = PidfdGetfdFlags::empty();
@@ -168,5 +171,17 @@ impl TryFrom<&Stat> for Identity {
             ino: stat.st_ino,
             len,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing handles.
+    #[test]
+    fn a_descriptor_below_zero_is_an_error() {
+        assert!(copy_peer(std::process::id(), -5).is_err());
+        assert!(copy_peer(0, 1).is_err());
     }
 }
