@@ -185,7 +185,9 @@ fn workers_say_what_they_run() {
             assert_eq!(pool.stats().tasks_waiting, 3);
             board.set(1, 1);
             assert_eq!(range.join().unwrap().unwrap(), [5, 6]);
-            drop(waiting);
+            for handle in waiting {
+                handle.get().unwrap();
+            }
         });
         // A single task stands in the table.
         board.set(0, 0);

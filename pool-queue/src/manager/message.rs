@@ -311,7 +311,8 @@ impl Request {
 }
 
 impl Op {
-    fn blobs(&self) -> Vec<&Blob> {
+    /// The values that the operation brings.
+    pub(crate) fn blobs(&self) -> Vec<&Blob> {
         match self {
             Op::Queue(QueueOp::Put { value, .. }) => vec![value],
             Op::Dict(op) => match op {

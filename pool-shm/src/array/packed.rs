@@ -23,7 +23,7 @@ impl<T: Element, D: Dimension> FrozenArray<T, D> {
     /// use pool_shm::FrozenArray;
     ///
     /// let tables: Vec<_> = (0..1000).map(|i| Array1::from_elem(8, i as f64)).collect();
-    /// let frozen = FrozenArray::from_arrays(tables.iter().map(Array1::view))?;
+    /// let frozen = FrozenArray::from_arrays(tables.iter().map(|table| table.view()))?;
     /// assert_eq!(frozen[7].view(), tables[7]);
     /// # Ok::<(), pool_shm::ShmError>(())
     /// ```

@@ -130,6 +130,9 @@ fn check(engine: &Engine) {
             *counts.entry(*id).or_default() += count;
         }
     }
+    for id in engine.parked.values().flat_map(|parked| &parked.refs) {
+        *counts.entry(*id).or_default() += 1;
+    }
     for object in engine.objects.values() {
         for id in object.body.keeps() {
             *counts.entry(id).or_default() += 1;
@@ -187,6 +190,39 @@ proptest! {
         prop_assert!(left.iter().all(is_held));
         prop_assert!(engine.parked.is_empty() && engine.sessions.is_empty() && engine.leases.is_empty());
     }
+}
+
+#[test]
+fn what_waits_to_be_put_keeps_its_objects() {
+    let mut engine = engine();
+    let now = Instant::now();
+    (0..2).for_each(|connection| join(&mut engine, connection, now));
+    let queue = Make::Queue {
+        order: Order::Fifo,
+        capacity: Some(1),
+        joinable: false,
+    };
+    let queue = make(&mut engine, 0, queue, now);
+    let dict = make(&mut engine, 1, Make::Dict, now);
+    let value = Blob {
+        bytes: vec![1],
+        refs: vec![dict],
+    };
+    let put = perform(queue, Op::Queue(QueueOp::Put { priority: 0, value }));
+    assert_eq!(ask(&mut engine, 0, &put, now), Some(Reply::Done));
+    assert_eq!(ask(&mut engine, 0, &put, now), None);
+    engine.closed(1); // the only one that held the dictionary
+    check(&engine);
+    join(&mut engine, 1, now);
+    let get = perform(queue, Op::Queue(QueueOp::Get));
+    for _ in 0..2 {
+        let got = ask(&mut engine, 1, &get, now);
+        assert!(matches!(got, Some(Reply::Value(Some(_)))), "{got:?}");
+        check(&engine);
+    }
+    assert!(engine.objects.contains_key(&dict));
+    engine.closed(1);
+    assert!(!engine.objects.contains_key(&dict));
 }
 
 #[test]
