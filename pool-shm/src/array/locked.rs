@@ -180,7 +180,7 @@ impl<T: Element, D: Dimension> LockedArray<T, D> {
     ///
     /// let rows = LockedArray::striped(SharedArray::<f64, _>::zeros((100, 4))?, 10)?;
     /// let part = rows.slice(s![..20;-1, 1])?;
-    /// part.lock().expect("no holder has died").view_mut()[[0]] = 1.0;
+    /// part.lock().expect("no holder has died").view_mut().fill(1.0);
     /// assert_eq!(rows.lock_rows(19..20).expect("no holder has died").view()[[0, 1]], 1.0);
     /// # Ok::<(), pool_shm::ShmError>(())
     /// ```
