@@ -6,7 +6,7 @@ use pool_shm::{BlockMut, SharedArray};
 
 use crate::common::{LIMIT, Leftovers, METHODS, exit_of};
 
-const POINTS: [&str; 18] = [
+const POINTS: [&str; 19] = [
     "claim.announced",
     "claim.batch-published",
     "claim.batch-taken",
@@ -19,6 +19,7 @@ const POINTS: [&str; 18] = [
     "clock.before-stop",
     "join.announced",
     "park.announced",
+    "park.looking-out",
     "park.taken",
     "stream.copied",
     "stream.published",
