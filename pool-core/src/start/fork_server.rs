@@ -121,17 +121,19 @@ impl ForkServer {
                 told => told?,
             }
             let pidfd = sys::pidfd_open(child.id())?;
-            Ok((pidfd, greet(rendezvous, token, &socket)?))
+            let hello = greet(rendezvous, token, &socket)?;
+            let pids = forked(hello.first, first.len())?;
+            Ok((pidfd, hello.requests, hello.replies, pids))
         });
         match begun {
-            Ok((pidfd, hello)) => {
+            Ok((pidfd, requests, replies, pids)) => {
                 let server = ForkServer {
-                    requests: hello.requests,
-                    replies: hello.replies,
+                    requests,
+                    replies,
                     pidfd,
                     child: Some(child),
                 };
-                Ok((server, forked(hello.first, first.len())?))
+                Ok((server, pids))
             }
             Err(error) => {
                 child.kill()?;
