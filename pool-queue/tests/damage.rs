@@ -1,6 +1,6 @@
 //! A queue whose memory somebody wrote over: an error each time, or well-formed values; never a panic, a hang or an access outside.
 
-use pool_queue::{GetError, GetManyError, PutError, Queue};
+use pool_queue::{GetError, GetManyError, JoinableQueue, PriorityQueue, PutError, Queue};
 use pool_shm::Segment;
 use proptest::prelude::*;
 
@@ -100,4 +100,53 @@ fn damage_is_told_as_what_it_is() {
         "{error}"
     );
     assert!(error.to_string().contains("header"), "{error}");
+}
+
+/// Puts `word` in place of each word of a store's memory by turns, but its lock, and uses the queue in every way that does not wait.
+fn each_word_of<Q: serde::Serialize>(make: impl Fn() -> Q, word: u64, use_it: impl Fn(&Q)) {
+    let len = store_memory(&make()).len();
+    for offset in (0..len).step_by(8).filter(|at| !(128..192).contains(at)) {
+        let queue = make();
+        set(&store_memory(&queue), offset, word);
+        use_it(&queue);
+    }
+}
+
+fn store_memory<Q: serde::Serialize>(queue: &Q) -> Segment {
+    let handle = postcard::to_allocvec(queue).expect("a handle is plain numbers");
+    postcard::from_bytes(&handle).expect("the segment is this process's own")
+}
+
+#[test]
+fn any_word_of_a_store_is_survived() {
+    let joinable = || {
+        let queue = JoinableQueue::<Vec<u8>>::builder().items(4).bytes(200);
+        let queue = queue.give_back().build().expect("a small queue");
+        queue
+            .put_many((0..3).map(|i| vec![i; 40]))
+            .expect("it has room for three");
+        queue
+    };
+    let priority = || {
+        let queue = PriorityQueue::<u8, u64>::new(4).expect("a small queue");
+        let items = (0..3).map(|i| (3 - i, u64::from(i)));
+        queue.put_many(items).expect("it has room for three");
+        queue
+    };
+    // All ones; a number that is just about possible; two halves that are.
+    for word in [u64::MAX, 3, 1 << 32 | 2] {
+        each_word_of(joinable, word, |queue| {
+            let _ = queue.try_put(vec![7; 30]);
+            let claim = queue.try_get();
+            let _ = queue.try_get_many(2);
+            let _ = claim.map(pool_queue::Claim::task_done);
+            let _ = (queue.losses(), queue.len(), queue.is_full());
+        });
+        each_word_of(priority, word, |queue| {
+            let _ = queue.try_put(3, 9);
+            for _ in 0..5 {
+                let _ = queue.try_get();
+            }
+        });
+    }
 }

@@ -33,7 +33,8 @@ impl Protocol<'_> {
     pub(crate) fn index_put(&self, item: Item) -> Result<(), Damage> {
         self.push(item.slot)?;
         add(&self.words.used, item.len);
-        self.words.number.store(item.number + 1, Ordering::Relaxed);
+        let next = item.number.saturating_add(1);
+        self.words.number.store(next, Ordering::Relaxed);
         Ok(())
     }
 

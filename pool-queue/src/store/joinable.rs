@@ -199,7 +199,7 @@ impl<T: Message> JoinableQueue<T> {
             Ok(value) => Ok(Claim {
                 value: Some(value),
                 place,
-                attempts: attempts + 1,
+                attempts: attempts.saturating_add(1),
                 owner,
                 backlog: self.backlog.clone(),
             }),
