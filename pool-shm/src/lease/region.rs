@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// A block of an array, as the user says it: a range for each axis
-/// (`[0..10, 5..8]`), or a slice (`s![..10, 5..8]`) whose steps are 1.
+/// (`[0..10, 5..8]`, or `0..10` where there is one axis), or a slice
+/// (`s![..10, 5..8]`) whose steps are 1.
 ///
 /// A single index in a slice means the range of that one element: a block has
 /// as many axes as its array.
 ///
-/// This trait is sealed: it is implemented for `[Range<usize>; N]`,
-/// `Vec<Range<usize>>` and what [`ndarray::s!`] makes.
+/// This trait is sealed: it is implemented for `Range<usize>`,
+/// `[Range<usize>; N]`, `Vec<Range<usize>>` and what [`ndarray::s!`] makes.
 pub trait Region: sealed::Sealed {
     /// The ranges of an array of this shape.
     #[doc(hidden)]
@@ -37,6 +38,13 @@ impl<const N: usize> sealed::Sealed for [Range<usize>; N] {}
 impl<const N: usize> Region for [Range<usize>; N] {
     fn ranges(&self, _shape: &[usize]) -> Result<Vec<Range<usize>>, &'static str> {
         Ok(self.to_vec())
+    }
+}
+
+impl sealed::Sealed for Range<usize> {}
+impl Region for Range<usize> {
+    fn ranges(&self, _shape: &[usize]) -> Result<Vec<Range<usize>>, &'static str> {
+        Ok(vec![self.clone()])
     }
 }
 
@@ -331,6 +339,12 @@ mod tests {
         assert!(s![..;2, ..].ranges(&[9, 9]).is_err());
         assert!(s![..;-1, ..].ranges(&[9, 9]).is_err());
         assert!(s![.., .., ..].ranges(&[9, 9]).is_err());
+        assert_eq!(region((2..5).ranges(&[9]))[0], 2..5);
+        assert!(
+            RegionList::new(&[9, 9], [1..2, 2..5])
+                .unwrap_err()
+                .is_invalid_cut()
+        );
     }
 
     #[test]
