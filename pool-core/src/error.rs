@@ -68,8 +68,8 @@ pub struct RemotePanic {
     pub message: String,
     /// `file:line:column` of the panic, if the worker could tell.
     pub location: Option<String>,
-    /// The worker's backtrace. Captured if `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for it, as everywhere in Rust:
-    /// resolving its names costs about 0.2 s per worker.
+    /// The worker's backtrace, without the frames around the task; with them if the variable is `full`. Captured if
+    /// `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for it, as everywhere in Rust: resolving its names costs about 0.2 s per worker.
     pub backtrace: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use std::any::{Any, type_name};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use crate::codec::explain;
 use crate::error::TaskError;
 use crate::identity::{Descriptor, Entry, conjure};
 use crate::process::ProcessBuilder;

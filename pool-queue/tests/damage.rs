@@ -133,8 +133,8 @@ fn any_word_of_a_store_is_survived() {
         queue.put_many(items).expect("it has room for three");
         queue
     };
-    // All ones; a number that is just about possible; two halves that are.
-    for word in [u64::MAX, 3, 1 << 32 | 2] {
+    // All ones; a number that is just about possible; halves that are, or one of them.
+    for word in [u64::MAX, 3, 1 << 32 | 2, u64::MAX << 32 | 1] {
         each_word_of(joinable, word, |queue| {
             let _ = queue.try_put(vec![7; 30]);
             let claim = queue.try_get();

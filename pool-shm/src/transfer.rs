@@ -79,6 +79,7 @@ impl Exports {
 ///
 /// Calls may be nested; a handle belongs to the innermost one.
 pub fn export<R>(f: impl FnOnce() -> R) -> (R, Exports) {
+    take_failure(); // of something else
     OPEN.with_borrow_mut(|open| open.push(Exports::default()));
     let frame = Frame;
     let result = f();
@@ -198,11 +199,11 @@ pub(crate) fn collect(file: &Arc<SegmentFile>) {
     });
 }
 
-/// Why the last deserialising of a handle by this thread failed, if that was
-/// not asked for yet.
+/// Why the last serialising or deserialising of a handle by this thread failed,
+/// if that was not asked for yet.
 ///
 /// Compact formats, postcard among them, keep no text in their errors: whoever
-/// decodes a message asks here for the cause.
+/// encodes or decodes a message asks here for the cause.
 ///
 /// ```
 /// use pool_shm::{transfer, Segment};
@@ -219,7 +220,7 @@ pub fn take_failure() -> Option<String> {
     FAILURE.take()
 }
 
-/// Keeps the cause of a failure for [`take_failure`]: for whoever deserialises what names something of another process.
+/// Keeps the cause of a failure for [`take_failure`]: for whoever writes or reads what names something of another process.
 pub fn note_failure(text: &str) {
     FAILURE.set(Some(text.to_owned()));
 }

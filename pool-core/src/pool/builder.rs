@@ -25,7 +25,7 @@ use crate::start::fork_server::{ForkServer, Template};
 use crate::start::{StartMethod, environment};
 use crate::task::Sendable;
 use crate::worker::{Initializer, Maker};
-use crate::{start, sys};
+use crate::{codec, start, sys};
 
 /// Most workers that a pool may have.
 pub(super) const MAX_WORKERS: usize = 1000;
@@ -195,10 +195,9 @@ impl<S: 'static> PoolBuilder<S> {
         T: 'static,
     {
         let descriptor = Initializer::<F, A, T>::DESCRIPTOR;
-        let (bytes, exports) = transfer::export(|| postcard::to_stdvec(&argument));
-        let argument = bytes
-            .map(|bytes| (bytes, exports))
-            .map_err(|error| error.to_string());
+        let mut bytes = Vec::new();
+        let (encoded, exports) = transfer::export(|| codec::append(&argument, &mut bytes));
+        let argument = encoded.map(|()| (bytes, exports));
         self.typed(Some(Prepared {
             descriptor: descriptor.identity(),
             task: (descriptor.name)(),
@@ -326,7 +325,7 @@ impl<S: 'static> PoolBuilder<S> {
             }
             .into());
         }
-        environment::check(&self.env)?;
+        environment::check(&self.name, &self.env)?;
         let cores = here.processors();
         let threads = self.threads.unwrap_or((cores / workers).max(1)).to_string();
         let unset = THREAD_VARIABLES

@@ -49,10 +49,7 @@ impl Batch {
     pub(super) fn push<A: Sendable>(&mut self, argument: &A, index: u64) -> Result<(), PoolError> {
         self.offsets.push(self.bytes.len() as u32);
         let encoded = codec::append(argument, &mut self.bytes);
-        encoded.map_err(|error| PoolErrorKind::EncodeArgument {
-            index,
-            message: error.to_string(),
-        })?;
+        encoded.map_err(|message| PoolErrorKind::EncodeArgument { index, message })?;
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl ProcessBuilder {
     ///
     /// # Errors
     ///
-    /// As [`Process::spawn`]; a variable's name that no environment can hold.
+    /// As [`Process::spawn`]; a name, or a variable, with a NUL in it or another character that the system cannot take.
     pub fn spawn<F, A, R>(self, task: F, argument: A) -> Result<Process<R>, PoolError>
     where
         F: Fn(A) -> R + Copy + 'static,
@@ -126,10 +126,7 @@ impl ProcessBuilder {
         })?;
         let mut bytes = Vec::new();
         let (encoded, exports) = transfer::export(|| codec::append(&argument, &mut bytes));
-        encoded.map_err(|error| PoolErrorKind::EncodeArgument {
-            index: 0,
-            message: error.to_string(),
-        })?;
+        encoded.map_err(|message| PoolErrorKind::EncodeArgument { index: 0, message })?;
         let (place, segment) = boot::Place::store(bytes).map_err(PoolErrorKind::Memory)?;
         let order = Order::new(descriptor, place, self.name.clone(), nest, self.service);
         let ends = Ends::make().map_err(refused)?;
@@ -173,7 +170,7 @@ impl ProcessBuilder {
         if !start::is_entered() {
             return Err(PoolErrorKind::NotEntered.into());
         }
-        environment::check(&self.env)?;
+        environment::check(&self.name, &self.env)?;
         Nest::here().below(None, 1)
     }
 

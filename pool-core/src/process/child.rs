@@ -106,9 +106,8 @@ fn returned<R: Sendable>(body: impl FnOnce() -> Result<R, TaskError>) -> Returne
     let (value, exports) = transfer::export(|| {
         let value = catch_unwind(AssertUnwindSafe(|| {
             let mut bytes = Vec::new();
-            codec::append(&body()?, &mut bytes).map_err(|error| TaskError::EncodeResult {
-                message: error.to_string(),
-            })?;
+            codec::append(&body()?, &mut bytes)
+                .map_err(|message| TaskError::EncodeResult { message })?;
             Ok(bytes)
         }));
         value.unwrap_or_else(|payload| Err(worker::error_of(&*payload)))

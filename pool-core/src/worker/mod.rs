@@ -1,5 +1,6 @@
 //! A worker: looks for work, claims it, runs it, sends the results, sleeps when there is nothing.
 
+mod backtrace;
 mod call;
 mod entry;
 pub(crate) mod job;

@@ -45,9 +45,7 @@ impl Outbox {
         bytes.extend_from_slice(&[0; HEAD]);
         match codec::append(result, &mut bytes) {
             Ok(()) => Ok(Encoded(bytes)),
-            Err(error) => Err(TaskError::EncodeResult {
-                message: error.to_string(),
-            }),
+            Err(message) => Err(TaskError::EncodeResult { message }),
         }
     }
 
@@ -70,7 +68,7 @@ impl Outbox {
         link: &Link<'_>,
         kind: Kind,
         payload: &T,
-    ) -> Result<(), postcard::Error> {
+    ) -> Result<(), String> {
         let mut bytes = vec![0; HEAD];
         codec::append(payload, &mut bytes)?;
         let head = head(kind, bytes.len() - HEAD);

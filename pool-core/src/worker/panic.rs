@@ -1,10 +1,10 @@
 //! A panic of a task becomes an error that travels.
 
 use std::any::Any;
-use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::backtrace;
 use crate::current;
 use crate::error::{RemotePanic, TaskError};
 
@@ -22,9 +22,7 @@ static LAST_ELSEWHERE: Mutex<Option<RemotePanic>> = Mutex::new(None);
 pub(crate) fn keep_panics() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let backtrace = Backtrace::capture();
-        let backtrace =
-            (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        let backtrace = backtrace::capture();
         let location = info.location().map(ToString::to_string);
         let panic = RemotePanic::new(message(info.payload()), location, backtrace);
         if current::is_worker() || TRAVELS.get() {

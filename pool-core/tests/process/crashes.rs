@@ -559,7 +559,11 @@ fn the_calling_thread() {
 #[test]
 fn a_panic_brings_its_backtrace_if_it_is_asked_for() {
     let guard = Leftovers::watch();
-    for (variable, is_wanted) in [("0", false), ("1", true)] {
+    for (variable, is_wanted, is_whole) in [
+        ("0", false, false),
+        ("1", true, false),
+        ("full", true, true),
+    ] {
         let pool = Pool::builder()
             .workers(1)
             .env("RUST_BACKTRACE", variable)
@@ -574,6 +578,14 @@ fn a_panic_brings_its_backtrace_if_it_is_asked_for() {
         assert_eq!(
             panic.backtrace.as_ref().is_some_and(names_this_test),
             is_wanted,
+            "{:?}",
+            panic.backtrace
+        );
+        // The way from the program's entrance to the task is the pool's.
+        let has_entrance = |text: &String| text.contains("libc_start");
+        assert_eq!(
+            panic.backtrace.as_ref().is_some_and(has_entrance),
+            is_whole,
             "{:?}",
             panic.backtrace
         );

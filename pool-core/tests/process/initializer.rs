@@ -279,6 +279,7 @@ fn wrong_options_are_named() {
     for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
         assert_option(Pool::builder().env(name, value), &["`env`"]);
     }
+    assert_option(Pool::builder().name("a\0b"), &["`name`", "NUL"]);
     guard.assert_none();
 }
 

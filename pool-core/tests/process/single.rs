@@ -253,6 +253,14 @@ fn values_that_cannot_travel_are_errors_of_the_process() {
         .spawn(|()| (), ())
         .unwrap_err();
     assert!(error.is_option(), "{error}");
+    let error = Process::builder()
+        .name("a\0b")
+        .spawn(|()| (), ())
+        .unwrap_err();
+    assert!(
+        error.is_option() && error.to_string().contains("NUL"),
+        "{error}"
+    );
     guard.assert_none();
 }
 

@@ -7,6 +7,7 @@ use std::any::type_name;
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use pool_core::remote::explain;
 use pool_shm::transfer;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -81,12 +82,21 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     })
 }
 
+/// Keeps the cause for whoever serialises or reads the proxy, this module or another; its text.
+fn note(error: ManagerError) -> String {
+    let text = error.to_string();
+    transfer::note_failure(&text);
+    FAILURE.set(Some(error));
+    text
+}
+
 /// Serialises a value; its proxies get leases.
 pub(crate) fn encode_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, ManagerError> {
     FAILURE.take();
+    transfer::take_failure(); // of something else
     postcard::to_stdvec(value).map_err(|error| {
         FAILURE.take().unwrap_or_else(|| ManagerError::Encode {
-            reason: error.to_string(),
+            reason: explain(&error),
         })
     })
 }
@@ -115,7 +125,7 @@ pub(crate) fn decode_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Manag
     postcard::from_bytes(bytes).map_err(|error| {
         FAILURE.take().unwrap_or_else(|| ManagerError::Decode {
             type_name: type_name::<T>().to_owned(),
-            reason: transfer::take_failure().unwrap_or_else(|| error.to_string()),
+            reason: explain(&error),
         })
     })
 }
@@ -215,11 +225,8 @@ impl Object {
         self: &Arc<Self>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        self.keep().map_err(|error| {
-            let text = error.to_string();
-            FAILURE.set(Some(error));
-            serde::ser::Error::custom(text)
-        })?;
+        self.keep()
+            .map_err(|error| serde::ser::Error::custom(note(error)))?;
         let wire = Wire {
             address: self.session.address.clone(),
             manager: self.session.manager,
@@ -261,11 +268,7 @@ impl Object {
         expected: &str,
     ) -> Result<Object, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        Object::take(&wire, expected).map_err(|error| {
-            let text = error.to_string();
-            FAILURE.set(Some(error));
-            serde::de::Error::custom(text)
-        })
+        Object::take(&wire, expected).map_err(|error| serde::de::Error::custom(note(error)))
     }
 
     fn take(wire: &Wire, expected: &str) -> Result<Object, ManagerError> {

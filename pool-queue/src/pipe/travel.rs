@@ -69,11 +69,15 @@ pub(super) fn serialize<E: Travels, S: Serializer>(
     channel: &Channel,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    use serde::ser::Error;
+    let failed = |reason: String| {
+        transfer::note_failure(&reason);
+        serde::ser::Error::custom(reason)
+    };
     let ahead = channel.at_rest().ok_or_else(|| {
-        S::Error::custom("a part of a message, or one with descriptors, is on its way through this end of the pipe; receive or flush it before the end is sent")
+        failed("a part of a message, or one with descriptors, is on its way through this end of the pipe; receive or flush it before the end is sent".to_owned())
     })?;
-    let socket = sys::socket_identity(channel.socket.as_fd()).map_err(S::Error::custom)?;
+    let socket = sys::socket_identity(channel.socket.as_fd());
+    let socket = socket.map_err(|error| failed(error.to_string()))?;
     transfer::keep(Arc::clone(&channel.socket) as Arc<_>);
     let traveller = Traveller {
         kind: fingerprint::<E>(),

@@ -4,6 +4,7 @@ use super::errors::DecodeError;
 use crate::arrays;
 use bytemuck::Pod;
 use num_complex::Complex;
+use pool_core::remote::explain;
 use pool_shm::transfer::{self, Exports, Held};
 use pool_shm::{Cells, Segment, SegmentHandle, ShmError};
 use serde::Serialize;
@@ -38,11 +39,17 @@ pub(crate) struct Encoded<'a> {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EncodeError {
     /// It cannot be serialised.
-    #[error(transparent)]
-    Value(#[from] postcard::Error),
+    #[error("{0}")]
+    Value(String),
     /// There is no memory for it.
     #[error(transparent)]
     Memory(#[from] ShmError),
+}
+
+impl From<postcard::Error> for EncodeError {
+    fn from(error: postcard::Error) -> Self {
+        EncodeError::Value(explain(&error))
+    }
 }
 
 /// The bytes of `value`: its own if it is plain data, else serialised into `buffer`, which is cleared.
@@ -237,10 +244,7 @@ impl Source for Apart<'_> {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     transfer::take_failure(); // of something else
-    postcard::from_bytes(bytes).map_err(|error| {
-        let reason = transfer::take_failure().unwrap_or_else(|| error.to_string());
-        DecodeError::new::<T>(bytes.len(), reason)
-    })
+    postcard::from_bytes(bytes).map_err(|error| DecodeError::new::<T>(bytes.len(), explain(&error)))
 }
 
 /// Bytes of every message of this type, if it is plain data of one size.

@@ -421,10 +421,7 @@ pub(crate) fn decode_all<T: Message>(
 
 pub(crate) fn unwritable(error: EncodeError) -> PutError<()> {
     match error {
-        EncodeError::Value(error) => PutError::Encode {
-            value: (),
-            reason: error.to_string(),
-        },
+        EncodeError::Value(reason) => PutError::Encode { value: (), reason },
         EncodeError::Memory(error) => PutError::Memory { value: (), error },
     }
 }
