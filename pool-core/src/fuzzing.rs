@@ -2,6 +2,7 @@
 //! only; not part of the interface.
 
 use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 
 use crate::dispatch::control::Control;
 use crate::dispatch::record;
@@ -43,6 +44,7 @@ pub fn words(bytes: &[u8]) {
         let (arena, _) = control.arena();
         let reserved = control.segment().reserve(arena..arena + (1 << 16));
         reserved.expect("memory for a piece of the arena");
+        control.orders().slots.store(2, Ordering::Relaxed);
         control
     });
     let mut words = bytes.chunks(8).map(|chunk| {

@@ -3,6 +3,9 @@
 //! The argument why no chunk is lost or done twice stands in this folder's `README.md`. The idea of a range per worker whose
 //! upper half is stolen is that of lazy binary splitting (Tzannes et al., PPoPP 2010); that ranges are only hints is ours.
 
+#[cfg(not(loom))]
+use std::time::Duration;
+
 use crossbeam::utils::CachePadded;
 
 use super::cut::Cut;
@@ -16,6 +19,11 @@ const MAX_BATCH: u32 = 1024;
 const REPEATED: usize = if cfg!(loom) { 1 } else { 8 };
 /// Set in [`JobWords::exits`] while the pool sleeps until the job is complete.
 const POOL_SLEEPS: u32 = 1;
+
+/// Values of [`JobWords::entry`].
+const FOR_ALL: u32 = 0;
+const FOR_ONE: u32 = 1;
+const ENTERED: u32 = 2;
 
 control_layout! {
     /// What one slot did in one job. Written by its worker, and by the pool once that worker is dead.
@@ -34,6 +42,10 @@ control_layout! {
         pub(crate) exits: CachePadded<AtomicU32>,
         /// Chunks accounted for by the pool: those of dead workers and cancelled ones.
         pub(crate) credit: AtomicU32,
+        /// Who may enter: [`FOR_ALL`], or one worker, which [`ENTERED`] or has not. A hint that the pool takes back before it sleeps.
+        pub(crate) entry: AtomicU32,
+        /// A hint: nanoseconds that workers have spent in this job, of those that have left it.
+        pub(crate) busy: AtomicU64,
         /// For a task that asks: items that are begun again, plus 1, in the upper half, and how often they were begun. The oldest
         /// is overwritten.
         pub(crate) repeated: [AtomicU64; REPEATED],
@@ -156,6 +168,32 @@ impl<'a> ClaimTable<'a> {
             })
     }
 
+    /// Pool, before the job is open: who may enter. If one worker is enough, [`ClaimTable::open_to_all`] has to follow, with a ring for
+    /// all, before the pool sleeps: that one may be stopped, or dead, or have left.
+    pub(crate) fn open_to(&self, one: bool) {
+        let entry = if one { FOR_ONE } else { FOR_ALL };
+        self.words.entry.store(entry, Ordering::Relaxed); // published with the job
+    }
+
+    /// Whoever looks from now on may enter.
+    pub(crate) fn open_to_all(&self) {
+        // Seen with the ring that follows. A read-modify-write, so that nobody who enters now comes after it unseen.
+        self.words.entry.swap(FOR_ALL, Ordering::AcqRel);
+    }
+
+    /// Worker: whether it may enter.
+    pub(crate) fn may_enter(&self) -> bool {
+        let (entry, order) = (&self.words.entry, Ordering::Relaxed);
+        match entry.load(order) {
+            FOR_ALL => true,
+            _ => {
+                let is_first = entry.compare_exchange(FOR_ONE, ENTERED, order, order);
+                inject::point("claim.entered");
+                is_first.is_ok()
+            }
+        }
+    }
+
     /// Announces that the pool is going to sleep. The caller looks at [`ClaimTable::is_complete`] once more before it does.
     pub(crate) fn announce_sleep(&self) {
         // SYNC: job-exit (the read-modify-writes of one word are totally ordered: either this one sees the leaver's counts,
@@ -263,6 +301,19 @@ impl<'a> ClaimTable<'a> {
             .map(|(_, attempts)| attempts)
             .next()
             .unwrap_or(0)
+    }
+
+    /// Worker, before it leaves: so long it was here.
+    #[cfg(not(loom))]
+    pub(crate) fn note_busy(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.words.busy.fetch_add(nanos, Ordering::Relaxed); // seen with the exit, or missed: a hint
+    }
+
+    /// Pool: how long workers were here, as far as they have left.
+    #[cfg(not(loom))]
+    pub(crate) fn busy(&self) -> u64 {
+        self.words.busy.load(Ordering::Relaxed)
     }
 
     fn add_credit(&self, chunks: u32) {
@@ -480,6 +531,8 @@ mod tests {
             cursor: CachePadded::new(AtomicU32::new(0)),
             exits: CachePadded::new(AtomicU32::new(0)),
             credit: AtomicU32::new(u32::MAX),
+            entry: AtomicU32::new(u32::MAX),
+            busy: AtomicU64::new(u64::MAX),
             repeated: [const { AtomicU64::new(0) }; REPEATED],
         };
         let used = AtomicU32::new(1);

@@ -39,13 +39,19 @@ impl Bell {
         self.news.load(Ordering::Acquire) // SYNC: bell-news
     }
 
-    /// Worker in `slot`: looks for other news than `seen` while `patient` says so, unless somebody else does that already. It may
-    /// have been counted on when this returns, so what follows is a look at the work, or [`Bell::sleep`], which sees the news.
-    pub(crate) fn look_out(&self, slot: usize, seen: u32, mut patient: impl FnMut() -> bool) {
+    /// Worker in `slot`: looks for other news than `seen` while `patient` says so, unless somebody else does that already; whether it
+    /// did. It may have been counted on when this returns, so what follows is a look at the work, or [`Bell::sleep`], which sees
+    /// the news.
+    pub(crate) fn look_out(
+        &self,
+        slot: usize,
+        seen: u32,
+        mut patient: impl FnMut() -> bool,
+    ) -> bool {
         let own = slot as u32 + 1;
         let (taken, free) = (Ordering::AcqRel, Ordering::Relaxed);
         if self.lookout.compare_exchange(0, own, taken, free).is_err() {
-            return;
+            return false;
         }
         inject::point("park.looking-out");
         while self.news.load(Ordering::Relaxed) == seen && patient() {}
@@ -53,6 +59,7 @@ impl Bell {
         let _ = self
             .lookout
             .compare_exchange(own, 0, Ordering::AcqRel, Ordering::Acquire);
+        true
     }
 
     /// Worker in `slot`: sleeps until it is woken, unless there has been a publication since `seen` was read.

@@ -15,12 +15,7 @@ use crate::dispatch::control::{Control, status};
 use crate::dispatch::join;
 use crate::start::StartMethod;
 use crate::sys;
-use crate::yielding::Yielding;
-
-/// How often a waiting caller looks before it lets other threads run.
-const PAUSES: u32 = 30;
-/// How often it lets other threads run before it sleeps.
-const YIELDS: u32 = 100;
+use crate::yielding::{YIELDS, Yielding};
 
 /// The shared half of a pool.
 #[derive(Debug)]
@@ -98,15 +93,15 @@ impl Core {
         mut ready: impl FnMut() -> bool,
         mut announce: impl FnMut(),
     ) -> bool {
-        let yields = if self.yielding.is_dear() { 0 } else { YIELDS };
-        for turn in 0..PAUSES + yields {
+        let (pauses, yields) = self.yielding.budget(YIELDS);
+        for turn in 0..pauses + yields {
             if ready() {
                 return true;
             }
             if self.run_here() {
                 continue;
             }
-            if turn < PAUSES {
+            if turn < pauses {
                 std::hint::spin_loop()
             } else if !self.yielding.give_way() {
                 break;

@@ -4,7 +4,6 @@
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
 
 use super::audit::Audit;
 use super::book::{Book, Gathered, JobBook};
@@ -53,6 +52,8 @@ struct Open {
     first: u64,
     cut: Cut,
     plan: usize,
+    /// Known to be over before a second worker is awake, so one was told of it.
+    for_one: bool,
 }
 
 /// Words of a description and their values.
@@ -63,6 +64,13 @@ type Narrow<'a, const N: usize> = [(&'a AtomicU32, u32); N];
 /// The memory of a job, and where lines, states, results and plan are in it.
 type JobMemory = (Vec<Span>, [usize; 4]);
 
+/// Whether the whole call is known to take less time than waking a second worker.
+fn is_for_one(book: &Book, call: &Span64<'_>) -> bool {
+    const NANOS: f64 = 10_000.0;
+    let cost = book.costs.get(&call.descriptor);
+    cost.is_some_and(|cost| cost * (call.items as f64) < NANOS)
+}
+
 impl Core {
     /// Runs a call and hands its results to `gather`.
     pub(crate) fn run_span<R: Sendable, G: Gather<R>>(
@@ -70,7 +78,6 @@ impl Core {
         call: &Span64<'_>,
         gather: &mut G,
     ) -> Result<(), PoolError> {
-        let began = Instant::now();
         gather.expect(call.items)?;
         let workers = u64::from(self.control.orders().workers.load(Ordering::Relaxed).max(1));
         let wave = wave_items(call).min(call.items.max(1));
@@ -107,7 +114,6 @@ impl Core {
             }
         }
         drop(open);
-        self.note_cost(call, began.elapsed().as_nanos() as f64 * workers as f64);
         Ok(())
     }
 
@@ -131,13 +137,6 @@ impl Core {
             .min(call.items / (8 * workers));
         let most = (wave / (32 * workers)).max(1).min(self.most_at_once.into());
         fine.max(cheap).clamp(1, most) as u32
-    }
-
-    fn note_cost(&self, call: &Span64<'_>, nanos: f64) {
-        if call.items > 0 {
-            self.book()
-                .note_cost(call.descriptor, nanos / call.items as f64);
-        }
     }
 
     /// Opens a job for `items` items from `first` on; none if there is no place now.
@@ -178,6 +177,9 @@ impl Core {
             first,
             cut,
             plan,
+            for_one: dealt_to.is_empty()
+                && u64::from(items) == call.items
+                && is_for_one(&book, call),
         };
         self.clear(&open);
         if !dealt_to.is_empty() {
@@ -196,6 +198,8 @@ impl Core {
         }
         if cut.is_dealt() {
             self.control.ring_all(); // each worker has something that no other takes
+        } else if open.for_one {
+            self.control.ring_bell(1);
         } else {
             self.control.ring_bell(chunks);
         }
@@ -299,6 +303,8 @@ impl Core {
             .repeated
             .iter()
             .for_each(|word| word.store(0, Ordering::Relaxed));
+        words.busy.store(0, Ordering::Relaxed);
+        table.open_to(open.for_one);
     }
 
     fn describe(&self, call: &Span64<'_>, open: &Open) {
@@ -358,6 +364,7 @@ impl Core {
     fn await_job(&self, open: &Open, fails_fast: bool) -> Result<(), PoolError> {
         let table = self.table(open);
         let mut audit = Audit::new();
+        let for_one = Cell::new(open.for_one);
         loop {
             // Both are read before looking, so what happens meanwhile is seen as a change.
             let (event, exits) = (self.control.event(), table.exits());
@@ -378,6 +385,10 @@ impl Core {
                 || {
                     table.announce_sleep();
                     slept.set(true);
+                    if for_one.take() {
+                        table.open_to_all();
+                        self.control.ring_bell(open.chunks as u32);
+                    }
                 },
             );
             if slept.get() {
@@ -407,11 +418,15 @@ impl Core {
 
     /// Closes a complete job and hands out its results.
     fn close_job<R: Sendable, G: Gather<R>>(&self, call: &Span64<'_>, open: &Open, gather: &mut G) {
+        let busy = self.table(open).busy();
         let mut book = self.book();
         book.drain_all(&self.control);
         let Some(job) = self.retire(&mut book, open) else {
             return;
         };
+        if busy > 0 {
+            book.note_cost(call.descriptor, busy as f64 / f64::from(open.items));
+        }
         drop(book);
         let cut = job.cut;
         match (job.gathered, call.in_place) {

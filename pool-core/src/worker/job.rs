@@ -105,6 +105,12 @@ impl JobView<'_> {
         whole.start.saturating_add(claimed.first)..whole.end
     }
 
+    /// What is left has to be done by others.
+    fn leave_to_others(&self, control: &Control) {
+        self.table.open_to_all();
+        control.wake_another();
+    }
+
     fn target(&self, claimed: &Claimed) -> Target {
         Target::Chunk {
             job: self.number,
@@ -142,8 +148,8 @@ impl Worker {
             return false;
         };
         let view = JobView::read(control, job, number);
-        let began = Instant::now();
         let (worked, left) = match &view {
+            Some(view) if !view.table.may_enter() => (false, Left::Quietly),
             Some(view) => self.run_chunks(control, view),
             None => {
                 control.header().distress.store(1, Ordering::Release);
@@ -152,9 +158,6 @@ impl Worker {
             }
         };
         join::leave(joined);
-        if worked {
-            control.slot(self.slot).report.count_busy(began.elapsed());
-        }
         if left == Left::WakePool {
             control.signal_event();
         }
@@ -165,6 +168,7 @@ impl Worker {
         if view.plan.is_empty() {
             self.forget_leases();
         }
+        let began = Instant::now();
         let workers = control.orders().workers.load(Ordering::Relaxed);
         let mut claimer = Claimer::enter(view.table, self.owner, workers, view.cut);
         let mut worked = false;
@@ -173,9 +177,14 @@ impl Worker {
             self.obey();
         }
         current::leave_call();
+        if worked {
+            let time = began.elapsed();
+            control.slot(self.slot).report.count_busy(time);
+            view.table.note_busy(time);
+        }
         let left = claimer.leave();
         if self.quota.is_spent() {
-            control.wake_another(); // what it leaves has to be done by others
+            view.leave_to_others(control);
         }
         (worked, left)
     }
@@ -226,7 +235,7 @@ impl Worker {
             }
             if tasks.has_work() {
                 // A task may be long: the job must not wait for it, neither for the count of what was done here nor for its memory.
-                control.wake_another();
+                view.leave_to_others(control);
                 break;
             }
         }

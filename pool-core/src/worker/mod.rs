@@ -39,13 +39,9 @@ use crate::error::TaskError;
 use crate::identity::Descriptor;
 use crate::start::boot::{self, Life, Setup};
 use crate::sys;
-use crate::yielding::Yielding;
+use crate::yielding::{YIELDS, Yielding};
 
-/// How often an idle worker looks for news before it lets other threads run.
-const PAUSES: u32 = 30;
-/// How often it lets other threads run before it sleeps: about 50 to 100 µs.
-const YIELDS: u32 = 100;
-/// How long one worker of the pool goes on with that: waking a processor that has gone to sleep takes longer than most tasks.
+/// How long one worker of the pool goes on looking for news before it sleeps: waking a processor that has gone to sleep takes longer than most tasks.
 const LOOKOUT: Duration = Duration::from_millis(1);
 
 /// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds.
@@ -61,6 +57,8 @@ pub(crate) struct Worker {
     belongings: Belongings,
     yields: u32,
     yielding: Yielding,
+    /// How often it has looked in vain since it worked last.
+    looks: u32,
     number: usize,
     exit_hook: Option<u64>,
     quota: Quota,
@@ -128,6 +126,7 @@ impl Worker {
             belongings,
             yields,
             yielding: Yielding::default(),
+            looks: 0,
             number: life.worker,
             exit_hook: terms.exit_hook,
             quota: Quota::new(terms),
@@ -226,7 +225,7 @@ impl Worker {
             let news = self.control.bell().news();
             match self.round() {
                 Round::Leave => return,
-                Round::Worked => {}
+                Round::Worked => self.looks = 0,
                 Round::Idle => self.idle(news),
                 Round::Spent => self.stand_aside(Order::Leave),
             }
@@ -283,33 +282,36 @@ impl Worker {
         if let Some(wish) = self.quota.look() {
             return self.ask(wish);
         }
-        let yields = if self.yielding.is_dear() {
-            0
-        } else {
-            self.yields
-        };
-        for turn in 0..PAUSES + yields {
-            if self.control.bell().news() != seen {
-                return;
+        let (bell, slot) = (self.control.bell(), self.slot);
+        let (pauses, yields) = self.yielding.budget(self.yields);
+        let began = Instant::now();
+        let mut turn = 0;
+        let looked_out = bell.look_out(slot, seen, || {
+            turn += 1;
+            if turn <= pauses {
+                std::hint::spin_loop();
+                return true;
             }
-            if turn < PAUSES {
-                std::hint::spin_loop()
+            if turn == pauses + yields {
+                boot::flush_output();
+            }
+            yields > 0 && self.yielding.give_way() && began.elapsed() < LOOKOUT
+        });
+        // The others look for as long as it takes until the next call, if one follows at once; who finds nothing to do in what
+        // comes does not begin anew.
+        while !looked_out && self.looks < pauses + yields && bell.news() == seen {
+            self.looks += 1;
+            if self.looks <= pauses {
+                std::hint::spin_loop();
             } else if !self.yielding.give_way() {
                 break;
             }
         }
-        // What tasks printed without a line end; a killed worker would take it along.
-        boot::flush_output();
-        let began = Instant::now();
-        if !self.yielding.is_dear() {
-            self.control.bell().look_out(self.slot, seen, || {
-                self.yielding.give_way() && began.elapsed() < LOOKOUT
-            });
-        }
-        if self.control.bell().news() != seen {
+        if bell.news() != seen {
             return;
         }
-        let (bell, slot) = (self.control.bell(), self.slot);
+        // What tasks printed without a line end; a killed worker would take it along.
+        boot::flush_output();
         let wake = &self.control.slot(slot).wake;
         match self.sheds.filter(|next| began >= *next) {
             Some(_) => {

@@ -6,7 +6,7 @@ use pool_shm::{BlockMut, SharedArray};
 
 use crate::common::{LIMIT, Leftovers, METHODS, exit_of};
 
-const POINTS: [&str; 19] = [
+const POINTS: [&str; 20] = [
     "claim.announced",
     "claim.batch-published",
     "claim.batch-taken",
@@ -15,6 +15,7 @@ const POINTS: [&str; 19] = [
     "claim.claimed",
     "claim.cursor-moved",
     "claim.done",
+    "claim.entered",
     "claim.exited",
     "clock.before-stop",
     "join.announced",
@@ -59,10 +60,17 @@ fn long(i: u32) -> String {
 /// A call, and whether its results are right.
 type Verb = (&'static str, fn(&Pool));
 
-const VERBS: [Verb; 8] = [
+const VERBS: [Verb; 9] = [
     ("range", |pool| {
         let results = pool.job(|i: u32| i).chunk(3).retries(9).map(0..100);
         assert_eq!(results.unwrap(), (0..100).collect::<Vec<_>>());
+    }),
+    // Known to be short after the first, so one worker is told of each.
+    ("short ranges", |pool| {
+        for _ in 0..9 {
+            let results = pool.job(|i: u32| i).chunk(1).retries(9).map(0..4);
+            assert_eq!(results.unwrap(), [0, 1, 2, 3]);
+        }
     }),
     ("range of texts", |pool| {
         let results = pool

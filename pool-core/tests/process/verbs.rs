@@ -454,6 +454,38 @@ fn more_calls_at_once_than_places_for_jobs() {
     guard.assert_none();
 }
 
+#[test]
+fn tasks_that_were_short_may_be_long() {
+    let guard = Leftovers::watch();
+    let board = Board::new();
+    let meet = |board: &mut Board, i: u32| {
+        if i >= 100 {
+            // Each waits for the other, so both workers have to come.
+            board.count(0);
+            board.wait(0, 2);
+        }
+        i
+    };
+    for method in METHODS {
+        let pool = Pool::builder()
+            .workers(2)
+            .start_method(method)
+            .initializer(|board: Board| board, board.clone());
+        let pool = pool.build().unwrap();
+        for _ in 0..20 {
+            board.set(0, 0);
+            // So short that one worker is told of the next call.
+            for _ in 0..5 {
+                assert_eq!(pool.job(meet).chunk(1).map(0..99).unwrap().len(), 99);
+            }
+            let pair = pool.job(meet).chunk(1).map(100..102).unwrap();
+            assert_eq!(pair, [100, 101]);
+        }
+    }
+    drop(board);
+    guard.assert_none();
+}
+
 fn nested(depth: u32) -> u32 {
     if depth == 0 {
         return 1;

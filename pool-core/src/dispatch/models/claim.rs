@@ -1,5 +1,7 @@
 //! A job, its workers, and the deaths of one of them.
 
+use std::cell::Cell;
+
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
@@ -74,9 +76,18 @@ impl Pool {
 
     /// The worker of `slot` runs what it can of the job. Whether it ran anything.
     fn visit(&self, slot: usize) -> bool {
+        self.visit_if(slot, || true)
+    }
+
+    /// The same if it may enter.
+    fn visit_if(&self, slot: usize, may_enter: impl Fn() -> bool) -> bool {
         let Some(_) = join::join(&self.number, &self.joined[slot]) else {
             return false;
         };
+        if !may_enter() {
+            join::leave(&self.joined[slot]);
+            return false;
+        }
         let mut worked = false;
         let owner = Owner::new(slot, 1);
         let mut claimer = Claimer::enter(self.job.table(), owner, 2, self.cut);
@@ -95,12 +106,16 @@ impl Pool {
     }
 
     fn serve(&self, slot: usize) {
+        self.serve_if(slot, || true);
+    }
+
+    fn serve_if(&self, slot: usize, may_enter: impl Fn() -> bool) {
         loop {
             let news = self.bell.news();
             if self.leave.load(Ordering::Acquire) != 0 {
                 return;
             }
-            if !self.visit(slot) {
+            if !self.visit_if(slot, &may_enter) {
                 self.bell.sleep(slot, &self.wake[slot], news, &self.kernel);
             }
         }
@@ -108,6 +123,28 @@ impl Pool {
 
     /// The caller waits for its job.
     fn wait(&self) {
+        self.wait_after(|| ());
+    }
+
+    /// The caller of a job that was open to one worker waits for it.
+    fn wait_for_one(&self) {
+        let asked = Cell::new(false);
+        self.wait_after(|| {
+            if !asked.replace(true) {
+                self.job.table().open_to_all();
+                self.ring(2);
+            }
+        });
+    }
+
+    /// Tells workers of the job.
+    fn ring(&self, wanted: u32) {
+        self.bell
+            .ring(wanted, |slot| self.wake.get(slot), &self.kernel);
+    }
+
+    /// `prepare` is called before it sleeps.
+    fn wait_after(&self, prepare: impl Fn()) {
         let table = self.job.table();
         loop {
             let (seen, exits) = (self.event.seen(), table.exits());
@@ -115,6 +152,7 @@ impl Pool {
                 return;
             }
             table.announce_sleep();
+            prepare();
             if table.exits() == exits || !table.is_complete() {
                 self.event.wait(seen);
             }
@@ -268,12 +306,97 @@ fn a_sleeping_worker_is_woken_for_a_job_and_for_leaving() {
             thread::spawn(move || pool.serve(0))
         };
         join::open(&pool.number, 1);
-        pool.bell.ring(2, |slot| pool.wake.get(slot), &pool.kernel);
+        pool.ring(2);
         pool.wait();
         assert_eq!([0, 1].map(|chunk| pool.runs(chunk)), [1, 1]);
         pool.shut_down();
         worker.join().expect("leaves");
     });
+}
+
+/// A worker of `slot`, in a thread of its own, that obeys who may enter.
+fn worker(pool: &Arc<Pool>, slot: usize) -> thread::JoinHandle<()> {
+    let pool = pool.clone();
+    thread::spawn(move || pool.serve_if(slot, || pool.job.table().may_enter()))
+}
+
+/// The job is opened to one worker, then waited for.
+fn open_to_one(pool: &Arc<Pool>) {
+    pool.job.table().open_to(true);
+    join::open(&pool.number, 1);
+    pool.ring(1);
+    pool.wait_for_one();
+    for chunk in 0..pool.runs.len() {
+        assert_eq!(pool.runs(chunk), 1);
+    }
+    pool.shut_down();
+}
+
+/// Not open yet.
+fn to_be_opened(chunks: usize) -> Arc<Pool> {
+    let pool = Pool::new(chunks);
+    pool.number.store(0, Ordering::Relaxed);
+    Arc::new(pool)
+}
+
+#[test]
+fn a_job_for_one_is_run_by_whichever_worker_comes() {
+    check(1, || {
+        let pool = to_be_opened(1);
+        let worker = worker(&pool, 1);
+        let passer_by = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.visit_if(0, || pool.job.table().may_enter()))
+        };
+        open_to_one(&pool);
+        worker.join().expect("leaves");
+        let _ = passer_by.join().expect("leaves");
+    });
+}
+
+#[test]
+fn a_job_for_one_that_does_nothing_is_run_by_the_others() {
+    check(2, || {
+        let pool = to_be_opened(2);
+        // Worker 0 was told, and is stopped right behind the door.
+        pool.bell.lookout.store(1, Ordering::Relaxed);
+        let stopped = pool.clone();
+        let worker = worker(&pool, 1);
+        let stopped = thread::spawn(move || stopped.job.table().may_enter());
+        open_to_one(&pool);
+        worker.join().expect("leaves");
+        let _ = stopped.join().expect("stays where it is");
+    });
+}
+
+#[test]
+fn a_job_for_one_that_dies_is_run_by_another() {
+    // Behind the door, with a chunk announced, in it, behind it.
+    for fuel in [0, 1, 3, 4, 6] {
+        check(1, move || {
+            let pool = to_be_opened(1);
+            let dying = {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    let ended = mortal(fuel, || {
+                        let _ = pool.visit_if(0, || pool.job.table().may_enter());
+                    });
+                    if !ended {
+                        let _ = pool.bury(true);
+                    }
+                })
+            };
+            let worker = worker(&pool, 1);
+            pool.job.table().open_to(true);
+            join::open(&pool.number, 1);
+            pool.ring(1);
+            pool.wait_for_one();
+            assert!((1..=2).contains(&pool.runs(0)));
+            pool.shut_down();
+            worker.join().expect("leaves");
+            dying.join().expect("dies or ends");
+        });
+    }
 }
 
 #[test]

@@ -704,11 +704,17 @@ impl Engine {
 
 #[cfg(fuzzing)]
 impl Engine {
-    /// Whether nobody uses it and nothing is left.
+    /// Whether nobody uses it and nothing is left but containers that hold each other's proxies, or their own.
     pub(crate) fn is_empty(&self) -> bool {
+        let mut counts: HashMap<u64, u64> = HashMap::new();
+        for kept in self.objects.values().flat_map(|object| object.body.keeps()) {
+            *counts.entry(kept).or_default() += 1;
+        }
+        let is_held_by_others =
+            |(id, object): (&u64, &Object)| object.refs > 0 && counts.get(id) == Some(&object.refs);
         self.connections.is_empty()
             && self.sessions.is_empty()
-            && self.objects.is_empty()
+            && self.objects.iter().all(is_held_by_others)
             && self.parked.is_empty()
             && self.deadlines.is_empty()
             && self.leases.is_empty()
