@@ -88,6 +88,17 @@ pub(crate) struct Claimed {
     pub(crate) first: u32,
 }
 
+/// Whether a worker may enter a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Entry {
+    WithOthers,
+    /// As the only one, as far as is known.
+    Alone,
+    /// One is enough, and there is one.
+    Refused,
+}
+
 /// What a worker that leaves a job has to do.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -181,16 +192,18 @@ impl<'a> ClaimTable<'a> {
         self.words.entry.swap(FOR_ALL, Ordering::AcqRel);
     }
 
-    /// Worker: whether it may enter.
-    pub(crate) fn may_enter(&self) -> bool {
+    /// Worker: how it may enter.
+    pub(crate) fn enter(&self) -> Entry {
         let (entry, order) = (&self.words.entry, Ordering::Relaxed);
-        match entry.load(order) {
-            FOR_ALL => true,
-            _ => {
-                let is_first = entry.compare_exchange(FOR_ONE, ENTERED, order, order);
-                inject::point("claim.entered");
-                is_first.is_ok()
-            }
+        if entry.load(order) == FOR_ALL {
+            return Entry::WithOthers;
+        }
+        let is_first = entry.compare_exchange(FOR_ONE, ENTERED, order, order);
+        inject::point("claim.entered");
+        if is_first.is_ok() {
+            Entry::Alone
+        } else {
+            Entry::Refused
         }
     }
 

@@ -364,10 +364,12 @@ impl Book {
             .find(|job| job.number == number)
     }
 
-    /// Remembers what an item of a task has just taken, in nanoseconds.
+    /// Remembers what an item of a task has just taken, in nanoseconds. What took longer than it was known to may have waited for a
+    /// processor, so that counts less.
     pub(crate) fn note_cost(&mut self, descriptor: u64, cost: f64) {
         let known = self.costs.entry(descriptor).or_insert(cost);
-        *known = 0.5 * (*known + cost);
+        let weight = if cost < *known { 0.5 } else { 0.125 };
+        *known += weight * (cost - *known);
     }
 
     /// Memory for encoded arguments.

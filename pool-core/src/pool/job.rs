@@ -66,7 +66,7 @@ type JobMemory = (Vec<Span>, [usize; 4]);
 
 /// Whether the whole call is known to take less time than waking a second worker.
 fn is_for_one(book: &Book, call: &Span64<'_>) -> bool {
-    const NANOS: f64 = 10_000.0;
+    const NANOS: f64 = 20_000.0;
     let cost = book.costs.get(&call.descriptor);
     cost.is_some_and(|cost| cost * (call.items as f64) < NANOS)
 }

@@ -9,7 +9,7 @@ use super::leave::{ask, must_leave};
 use super::{Link, Worker, run};
 use crate::atomic::Ordering;
 use crate::current;
-use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Left};
+use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Entry, Left};
 use crate::dispatch::control::{Control, IN_STREAM, JOBS, JobSlot};
 use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
@@ -149,8 +149,10 @@ impl Worker {
         };
         let view = JobView::read(control, job, number);
         let (worked, left) = match &view {
-            Some(view) if !view.table.may_enter() => (false, Left::Quietly),
-            Some(view) => self.run_chunks(control, view),
+            Some(view) => match view.table.enter() {
+                Entry::Refused => (false, Left::Quietly),
+                entry => self.run_chunks(control, view, entry),
+            },
             None => {
                 control.header().distress.store(1, Ordering::Release);
                 self.link().kick();
@@ -164,7 +166,7 @@ impl Worker {
         worked
     }
 
-    fn run_chunks(&mut self, control: &Control, view: &JobView<'_>) -> (bool, Left) {
+    fn run_chunks(&mut self, control: &Control, view: &JobView<'_>, entry: Entry) -> (bool, Left) {
         if view.plan.is_empty() {
             self.forget_leases();
         }
@@ -181,6 +183,9 @@ impl Worker {
             let time = began.elapsed();
             control.slot(self.slot).report.count_busy(time);
             view.table.note_busy(time);
+            if entry == Entry::WithOthers {
+                self.looks = 0; // a call like it may follow at once
+            }
         }
         let left = claimer.leave();
         if self.quota.is_spent() {

@@ -57,7 +57,7 @@ pub(crate) struct Worker {
     belongings: Belongings,
     yields: u32,
     yielding: Yielding,
-    /// How often it has looked in vain since it worked last.
+    /// How often it has looked in vain since it ran a task, or had a part in a job of several.
     looks: u32,
     number: usize,
     exit_hook: Option<u64>,
@@ -225,7 +225,7 @@ impl Worker {
             let news = self.control.bell().news();
             match self.round() {
                 Round::Leave => return,
-                Round::Worked => self.looks = 0,
+                Round::Worked => {}
                 Round::Idle => self.idle(news),
                 Round::Spent => self.stand_aside(Order::Leave),
             }
@@ -242,6 +242,9 @@ impl Worker {
             return Round::Spent;
         }
         let worked = self.run_task();
+        if worked {
+            self.looks = 0;
+        }
         if !worked && self.control.orders().backlog.load(Ordering::Relaxed) != 0 {
             // Every entry that could be claimed was: the watcher has to publish tasks that wait for one.
             self.link().kick();
@@ -297,8 +300,8 @@ impl Worker {
             }
             yields > 0 && self.yielding.give_way() && began.elapsed() < LOOKOUT
         });
-        // The others look for as long as it takes until the next call, if one follows at once; who finds nothing to do in what
-        // comes does not begin anew.
+        // The others look for as long as it takes until the next call, if one follows at once. Who is not needed for what comes
+        // does not begin anew, or all would keep the processors from those who are.
         while !looked_out && self.looks < pauses + yields && bell.news() == seen {
             self.looks += 1;
             if self.looks <= pauses {

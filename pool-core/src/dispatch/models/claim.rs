@@ -8,7 +8,7 @@ use loom::thread;
 
 use super::{Event, Job, Kernel, check};
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
-use crate::dispatch::claim::{Claimed, Claimer, Left, Lost};
+use crate::dispatch::claim::{Claimed, Claimer, Entry, Left, Lost};
 use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
 use crate::dispatch::park::Bell;
@@ -77,6 +77,10 @@ impl Pool {
     /// The worker of `slot` runs what it can of the job. Whether it ran anything.
     fn visit(&self, slot: usize) -> bool {
         self.visit_if(slot, || true)
+    }
+
+    fn may_enter(&self) -> bool {
+        self.job.table().enter() != Entry::Refused
     }
 
     /// The same if it may enter.
@@ -317,7 +321,7 @@ fn a_sleeping_worker_is_woken_for_a_job_and_for_leaving() {
 /// A worker of `slot`, in a thread of its own, that obeys who may enter.
 fn worker(pool: &Arc<Pool>, slot: usize) -> thread::JoinHandle<()> {
     let pool = pool.clone();
-    thread::spawn(move || pool.serve_if(slot, || pool.job.table().may_enter()))
+    thread::spawn(move || pool.serve_if(slot, || pool.may_enter()))
 }
 
 /// The job is opened to one worker, then waited for.
@@ -346,7 +350,7 @@ fn a_job_for_one_is_run_by_whichever_worker_comes() {
         let worker = worker(&pool, 1);
         let passer_by = {
             let pool = pool.clone();
-            thread::spawn(move || pool.visit_if(0, || pool.job.table().may_enter()))
+            thread::spawn(move || pool.visit_if(0, || pool.may_enter()))
         };
         open_to_one(&pool);
         worker.join().expect("leaves");
@@ -362,7 +366,7 @@ fn a_job_for_one_that_does_nothing_is_run_by_the_others() {
         pool.bell.lookout.store(1, Ordering::Relaxed);
         let stopped = pool.clone();
         let worker = worker(&pool, 1);
-        let stopped = thread::spawn(move || stopped.job.table().may_enter());
+        let stopped = thread::spawn(move || stopped.may_enter());
         open_to_one(&pool);
         worker.join().expect("leaves");
         let _ = stopped.join().expect("stays where it is");
@@ -379,7 +383,7 @@ fn a_job_for_one_that_dies_is_run_by_another() {
                 let pool = pool.clone();
                 thread::spawn(move || {
                     let ended = mortal(fuel, || {
-                        let _ = pool.visit_if(0, || pool.job.table().may_enter());
+                        let _ = pool.visit_if(0, || pool.may_enter());
                     });
                     if !ended {
                         let _ = pool.bury(true);
