@@ -1,35 +1,27 @@
 //! Results that are written in place: plain numbers, known by their type, stored by atomic words of their own size.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use num_complex::{Complex32, Complex64};
 use pool_shm::{Segment, ShmError};
 
-/// Whether `R` is a number of which every bit pattern is a value, without padding.
+/// Hands the numbers to a macro of which every bit pattern is a value, without padding.
+macro_rules! plain_numbers {
+    ($macro:ident) => {
+        $macro!(
+            u64, i64, f64, usize, isize, u32, i32, f32, u8, i8, u16, i16, u128, i128, Complex64,
+            Complex32
+        )
+    };
+}
+
+/// Whether `R` is such a number, or nothing at all.
 fn is_plain<R: 'static>() -> bool {
     macro_rules! one_of {
         ($($plain:ty),*) => { $(TypeId::of::<R>() == TypeId::of::<$plain>())||* };
     }
-    one_of!(
-        (),
-        u64,
-        i64,
-        f64,
-        usize,
-        isize,
-        u32,
-        i32,
-        f32,
-        u8,
-        i8,
-        u16,
-        i16,
-        u128,
-        i128,
-        Complex64,
-        Complex32
-    )
+    TypeId::of::<R>() == TypeId::of::<()>() || plain_numbers!(one_of)
 }
 
 /// Bytes of a result of type `R` that is written in place; none if `R` has to be encoded.
@@ -91,53 +83,51 @@ impl<'a> Results<'a> {
             ),
         }
     }
+}
 
-    /// Appends the first `count` results to `output`.
+/// The results of a job once they were written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written<'a> {
+    segment: &'a Segment,
+    offset: usize,
+    count: usize,
+}
+
+impl<'a> Written<'a> {
+    /// The results at `offset`.
+    pub(crate) fn new(segment: &'a Segment, offset: usize, count: usize) -> Self {
+        Written {
+            segment,
+            offset,
+            count,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Appends them to `output`.
     ///
     /// # Panics
     ///
-    /// If `R` is not a number of the words' size, or there are fewer.
-    pub(crate) fn append_to<R: 'static>(&self, count: usize, output: &mut Vec<R>) {
-        const RELAXED: Ordering = Ordering::Relaxed; // acquired with the chunk's word
-        match *self {
-            Results::Nothing(all) => {
-                assert!(count <= all);
-                output.extend((0..count).map(|_| bits::<[u8; 0], R>([])));
-            }
-            Results::Bytes(words) => {
-                output.extend(
-                    words[..count]
-                        .iter()
-                        .map(|word| bits::<u8, R>(word.load(RELAXED))),
-                );
-            }
-            Results::Halves(words) => {
-                output.extend(
-                    words[..count]
-                        .iter()
-                        .map(|word| bits::<u16, R>(word.load(RELAXED))),
-                );
-            }
-            Results::Words(words) => {
-                output.extend(
-                    words[..count]
-                        .iter()
-                        .map(|word| bits::<u32, R>(word.load(RELAXED))),
-                );
-            }
-            Results::Doubles(words) => {
-                output.extend(
-                    words[..count]
-                        .iter()
-                        .map(|word| bits::<u64, R>(word.load(RELAXED))),
-                );
-            }
-            Results::Quads(words) => {
-                output.extend(words[..count].iter().map(|pair| {
-                    bits::<[u64; 2], R>([pair[0].load(RELAXED), pair[1].load(RELAXED)])
-                }))
-            }
+    /// If `R` is not plain, or they do not lie in the segment.
+    pub(crate) fn append_to<R: 'static>(&self, output: &mut Vec<R>) {
+        output.reserve(self.count);
+        let output: &mut dyn Any = output;
+        macro_rules! append_numbers {
+            ($($number:ty),*) => {$(
+                if let Some(output) = output.downcast_mut::<Vec<$number>>() {
+                    let cells = self.segment.cells::<$number>(self.offset, self.count);
+                    return cells.expect("it was allocated").append_to(output);
+                }
+            )*};
         }
+        plain_numbers!(append_numbers);
+        let output = output.downcast_mut::<Vec<()>>();
+        let output = output.expect("only numbers are written in place");
+        output.resize(output.len() + self.count, ());
     }
 }
 
@@ -157,9 +147,7 @@ fn bits<From: 'static, To: 'static>(value: From) -> To {
 }
 
 fn is_bits<T: 'static>() -> bool {
-    is_plain::<T>()
-        || TypeId::of::<T>() == TypeId::of::<[u64; 2]>()
-        || TypeId::of::<T>() == TypeId::of::<[u8; 0]>()
+    is_plain::<T>() || TypeId::of::<T>() == TypeId::of::<[u64; 2]>()
 }
 
 #[cfg(test)]
@@ -173,7 +161,7 @@ mod tests {
             results.set(i, value);
         }
         let mut output = vec![values[2]];
-        results.append_to(3, &mut output);
+        Written::new(&segment, 64, 3).append_to(&mut output);
         assert_eq!(output[1..], values);
     }
 

@@ -97,6 +97,33 @@ impl<'a, T: Pod> Cells<'a, T> {
         unsafe { load(from, to) }
     }
 
+    /// Appends copies of all values to `to`.
+    ///
+    /// ```
+    /// use pool_shm::Segment;
+    ///
+    /// let segment = Segment::create(64)?;
+    /// segment.cells::<u16>(8, 2)?.write_from(0, &[7, 9]);
+    /// let mut values = vec![5];
+    /// segment.cells::<u16>(8, 3)?.append_to(&mut values);
+    /// assert_eq!(values, [5, 7, 9, 0]);
+    /// # Ok::<(), pool_shm::ShmError>(())
+    /// ```
+    pub fn append_to(&self, to: &mut Vec<T>) {
+        let (before, bytes) = (to.len(), self.len * size_of::<T>());
+        if !HAS_BLOCKS || bytes < LONG {
+            to.resize(before + self.len, T::zeroed());
+            return self.read_into(0, &mut to[before..]);
+        }
+        to.reserve(self.len);
+        let spare = to.spare_capacity_mut().as_mut_ptr();
+        // SAFETY: `new` vouches for all our values, and there is room for as
+        // many behind those of `to`.
+        unsafe { copy_block(self.start.cast(), spare.cast(), bytes) };
+        // SAFETY: they were copied, and any bytes are a value.
+        unsafe { to.set_len(before + self.len) };
+    }
+
     /// Stores values from `start` on, as many as `from` has.
     ///
     /// # Panics
@@ -306,6 +333,10 @@ mod tests {
             let mut back = vec![0; len];
             bytes.read_into(start, &mut back);
             assert_eq!(back, data);
+            let mut appended = vec![5; 3];
+            let some = segment.cells::<u8>(start, len).unwrap();
+            some.append_to(&mut appended);
+            assert_eq!((&appended[..3], &appended[3..]), (&[5; 3][..], &data[..]));
         }
     }
 

@@ -187,7 +187,6 @@ pub(crate) enum Outcome {
     /// They are written in place; errors by item.
     InPlace {
         span: Span,
-        size: usize,
         failed: Vec<(u32, TaskError)>,
     },
 }

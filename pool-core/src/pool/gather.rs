@@ -6,13 +6,13 @@ use ndarray::ArrayViewMut1;
 use pool_shm::Element;
 
 use crate::error::{PoolError, PoolErrorKind, TaskError};
-use crate::plain::Results;
+use crate::plain::Written;
 use crate::sys;
 
 /// Takes the results of a call, in order.
 pub(crate) trait Gather<R> {
     /// The results of a whole wave without errors.
-    fn plain(&mut self, results: &Results<'_>, count: usize);
+    fn plain(&mut self, results: &Written<'_>);
     /// One item.
     fn item(&mut self, item: Result<R, TaskError>);
     /// How many items there will be.
@@ -42,9 +42,9 @@ impl<R> Default for AllOrError<R> {
 }
 
 impl<R: 'static> Gather<R> for AllOrError<R> {
-    fn plain(&mut self, results: &Results<'_>, count: usize) {
-        results.append_to(count, &mut self.values);
-        self.seen += count as u64;
+    fn plain(&mut self, results: &Written<'_>) {
+        results.append_to(&mut self.values);
+        self.seen += results.count() as u64;
     }
 
     fn item(&mut self, item: Result<R, TaskError>) {
@@ -87,9 +87,9 @@ impl<R> AllOrError<R> {
 pub(crate) struct Each<R>(pub(crate) Vec<Result<R, TaskError>>);
 
 impl<R: 'static> Gather<R> for Each<R> {
-    fn plain(&mut self, results: &Results<'_>, count: usize) {
+    fn plain(&mut self, results: &Written<'_>) {
         let mut values = Vec::new();
-        results.append_to(count, &mut values);
+        results.append_to(&mut values);
         self.0.extend(values.into_iter().map(Ok));
     }
 
@@ -135,9 +135,9 @@ impl<'a, R> IntoArray<'a, R> {
 }
 
 impl<R: Element> Gather<R> for IntoArray<'_, R> {
-    fn plain(&mut self, results: &Results<'_>, count: usize) {
+    fn plain(&mut self, results: &Written<'_>) {
         let mut values = Vec::new();
-        results.append_to(count, &mut values);
+        results.append_to(&mut values);
         values.into_iter().for_each(|value| self.item(Ok(value)));
     }
 

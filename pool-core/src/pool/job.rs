@@ -11,7 +11,7 @@ use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::deadline::nanos;
 use super::gather::Gather;
-use super::schedule::wave_items;
+use super::schedule::{Schedule, wave_items};
 use super::verbs::Options;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::dispatch::arena::{Exhausted, Span};
@@ -20,7 +20,7 @@ use crate::dispatch::control::{IN_STREAM, JOBS};
 use crate::dispatch::cut::Cut;
 use crate::dispatch::join;
 use crate::error::{PoolError, PoolErrorKind, TaskError};
-use crate::plain::Results;
+use crate::plain::Written;
 use crate::task::Sendable;
 use crossbeam::utils::CachePadded;
 
@@ -64,11 +64,12 @@ type Narrow<'a, const N: usize> = [(&'a AtomicU32, u32); N];
 /// The memory of a job, and where lines, states, results and plan are in it.
 type JobMemory = (Vec<Span>, [usize; 4]);
 
-/// Whether the whole call is known to take less time than waking a second worker.
+/// Whether the whole call is known to take less time than waking a second worker, and may be run by any.
 fn is_for_one(book: &Book, call: &Span64<'_>) -> bool {
     const NANOS: f64 = 20_000.0;
     let cost = book.costs.get(&call.descriptor);
-    cost.is_some_and(|cost| cost * (call.items as f64) < NANOS)
+    call.options.schedule != Schedule::Static
+        && cost.is_some_and(|cost| cost * (call.items as f64) < NANOS)
 }
 
 impl Core {
@@ -157,7 +158,8 @@ impl Core {
         else {
             return Ok(None);
         };
-        let (cut, dealt_to) = self.cut(&book, call, items, chunk_len);
+        let for_one = u64::from(items) == call.items && is_for_one(&book, call);
+        let (cut, dealt_to) = self.cut(&book, call, items, chunk_len, for_one);
         let chunks = cut.chunks();
         let Some((memory, [lines, states, results, plan])) =
             self.job_memory(&mut book, call, items, chunks)?
@@ -177,9 +179,7 @@ impl Core {
             first,
             cut,
             plan,
-            for_one: dealt_to.is_empty()
-                && u64::from(items) == call.items
-                && is_for_one(&book, call),
+            for_one,
         };
         self.clear(&open);
         if !dealt_to.is_empty() {
@@ -440,8 +440,8 @@ impl Core {
                 };
                 self.hand_out_chunks(chunks, cut, &missing, gather);
             }
-            (None, Some(size)) => {
-                self.hand_out(open.results, size, open.items as usize, job.failed, gather);
+            (None, Some(_)) => {
+                self.hand_out(open.results, open.items as usize, job.failed, gather);
                 self.free(open, job.memory);
             }
             (None, None) => self.free(open, job.memory),
@@ -471,20 +471,18 @@ impl Core {
     pub(super) fn hand_out<R: Sendable, G: Gather<R>>(
         &self,
         offset: usize,
-        size: usize,
         count: usize,
         mut failed: Vec<(u32, TaskError)>,
         gather: &mut G,
     ) {
-        let results = Results::new(self.control.segment(), offset, count, size)
-            .expect("allocated in the arena");
+        let results = Written::new(self.control.segment(), offset, count);
         if failed.is_empty() {
-            return gather.plain(&results, count);
+            return gather.plain(&results);
         }
         failed.sort_by_key(|(item, _)| *item);
         let mut failed = failed.into_iter().peekable();
         let mut values: Vec<R> = Vec::new();
-        results.append_to(count, &mut values);
+        results.append_to(&mut values);
         for (item, value) in (0..).zip(values) {
             let mut error = None;
             while let Some((_, next)) = failed.next_if(|(failed, _)| *failed == item) {

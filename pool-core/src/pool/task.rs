@@ -296,12 +296,11 @@ impl Core {
         // One small result travels inside the entry of its task.
         let span = in_place.filter(|_| items > 1).and_then(|size| {
             let span = book.arena.allocate(items as usize * size, &self.control);
-            Some((size, span.ok()?))
+            span.ok()
         });
         let outcome = match span {
-            Some((size, span)) => Outcome::InPlace {
+            Some(span) => Outcome::InPlace {
                 span,
-                size,
                 failed: Vec::new(),
             },
             // The arena is full: results can always go through the stream.
@@ -549,8 +548,8 @@ impl Core {
                     self.request_flush();
                 }
             }
-            Outcome::InPlace { span, size, failed } => {
-                self.hand_out(span.offset, size, task.items as usize, failed, gather);
+            Outcome::InPlace { span, failed } => {
+                self.hand_out(span.offset, task.items as usize, failed, gather);
                 self.book().arena.free(span);
             }
         }
