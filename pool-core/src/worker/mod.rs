@@ -41,7 +41,8 @@ use crate::start::boot::{self, Life, Setup};
 use crate::sys;
 use crate::yielding::{YIELDS, Yielding};
 
-/// How long one worker of the pool goes on looking for news before it sleeps: waking a processor that has gone to sleep takes longer than most tasks.
+/// How long one worker of the pool looks for news before it sleeps: waking a processor that has gone to sleep takes longer than most
+/// tasks.
 const LOOKOUT: Duration = Duration::from_millis(1);
 
 /// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds.
