@@ -89,7 +89,8 @@ impl Bell {
         self.wake_some(wanted.saturating_sub(looks.into()), wake, futex);
     }
 
-    /// Wakes up to `wanted` sleepers.
+    /// Wakes up to `wanted` sleepers, each at most once: one that falls asleep again meanwhile has seen what there was, and waking it
+    /// for as long as more are wanted than there are would never end while they find nothing.
     pub(crate) fn wake_some<'w>(
         &self,
         wanted: u32,
@@ -98,12 +99,10 @@ impl Bell {
     ) {
         let mut left = wanted;
         for (index, mask) in self.sleepers.iter().enumerate() {
-            while left > 0 {
-                let seen = mask.load(Ordering::Relaxed);
-                if seen == 0 {
-                    break;
-                }
+            let mut seen = mask.load(Ordering::Relaxed);
+            while left > 0 && seen != 0 {
                 let slot = index * 64 + seen.trailing_zeros() as usize;
+                seen &= seen - 1;
                 // SYNC: bell-sleeper
                 if mask.fetch_and(!bit(slot), Ordering::AcqRel) & bit(slot) != 0
                     && let Some(word) = wake(slot)
@@ -169,4 +168,39 @@ fn bit(slot: usize) -> u64 {
 pub(crate) fn rouse(word: &AtomicU32, futex: &impl Futex) {
     word.fetch_add(1, Ordering::Release); // SYNC: wake
     futex.wake(word);
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// Whoever is woken finds nothing and marks its bit again at once.
+    struct Restless<'b>(&'b Bell, Cell<u32>);
+
+    impl Futex for Restless<'_> {
+        fn wait(&self, _word: &AtomicU32, _expected: u32) {}
+
+        fn wake(&self, _word: &AtomicU32) {
+            self.1.set(self.1.get() + 1);
+            [3, 70].map(|slot| self.0.mask(slot).fetch_or(bit(slot), Ordering::AcqRel));
+        }
+    }
+
+    #[test]
+    fn a_ring_ends_though_those_it_wakes_fall_asleep_again() {
+        let bell = Bell {
+            news: CachePadded::new(AtomicU32::new(0)),
+            sleepers: CachePadded::new([const { AtomicU64::new(0) }; MASKS]),
+            lookout: CachePadded::new(AtomicU32::new(0)),
+        };
+        let word = AtomicU32::new(0);
+        let restless = Restless(&bell, Cell::new(0));
+        restless.wake(&word);
+        restless.1.set(0);
+        bell.ring(1000, |_| Some(&word), &restless);
+        assert_eq!(restless.1.get(), 2);
+        bell.ring(1, |_| Some(&word), &restless);
+        assert_eq!(restless.1.get(), 3);
+    }
 }
