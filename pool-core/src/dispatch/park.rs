@@ -183,7 +183,9 @@ mod tests {
 
         fn wake(&self, _word: &AtomicU32) {
             self.1.set(self.1.get() + 1);
-            [3, 70].map(|slot| self.0.mask(slot).fetch_or(bit(slot), Ordering::AcqRel));
+            for slot in [3, 70] {
+                self.0.mask(slot).fetch_or(bit(slot), Ordering::AcqRel);
+            }
         }
     }
 

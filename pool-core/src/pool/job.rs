@@ -11,7 +11,7 @@ use super::collect::{decode_result, no_result};
 use super::core::Core;
 use super::deadline::nanos;
 use super::gather::Gather;
-use super::schedule::{Schedule, wave_items};
+use super::schedule::wave_items;
 use super::verbs::Options;
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::dispatch::arena::{Exhausted, Span};
@@ -64,12 +64,11 @@ type Narrow<'a, const N: usize> = [(&'a AtomicU32, u32); N];
 /// The memory of a job, and where lines, states, results and plan are in it.
 type JobMemory = (Vec<Span>, [usize; 4]);
 
-/// Whether the whole call is known to take less time than waking a second worker, and may be run by any.
+/// Whether the whole call is known to take less time than waking a second worker.
 fn is_for_one(book: &Book, call: &Span64<'_>) -> bool {
     const NANOS: f64 = 20_000.0;
     let cost = book.costs.get(&call.descriptor);
-    call.options.schedule != Schedule::Static
-        && cost.is_some_and(|cost| cost * (call.items as f64) < NANOS)
+    cost.is_some_and(|cost| cost * (call.items as f64) < NANOS)
 }
 
 impl Core {
@@ -158,8 +157,7 @@ impl Core {
         else {
             return Ok(None);
         };
-        let for_one = u64::from(items) == call.items && is_for_one(&book, call);
-        let (cut, dealt_to) = self.cut(&book, call, items, chunk_len, for_one);
+        let (cut, dealt_to) = self.cut(&book, call, items, chunk_len);
         let chunks = cut.chunks();
         let Some((memory, [lines, states, results, plan])) =
             self.job_memory(&mut book, call, items, chunks)?
@@ -179,7 +177,9 @@ impl Core {
             first,
             cut,
             plan,
-            for_one,
+            for_one: dealt_to.is_empty()
+                && u64::from(items) == call.items
+                && is_for_one(&book, call),
         };
         self.clear(&open);
         if !dealt_to.is_empty() {

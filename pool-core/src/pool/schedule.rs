@@ -29,8 +29,7 @@ pub enum Schedule {
     /// Chunks of one size, fine enough to balance uneven tasks and coarse enough that claiming them costs nothing beside cheap ones:
     /// by the number of tasks, and by the time that the task was seen to take in earlier calls. Workers claim them as they come,
     /// and steal from each other at the end. Over blocks of arrays each worker that is ready begins with an equal share, the same
-    /// one in each call over as many blocks, so it meets memory that it has mapped and may have in its caches. A call that is known
-    /// to take some microseconds as a whole is left to one worker, until it turns out to take longer.
+    /// one in each call over as many blocks, so it meets memory that it has mapped and may have in its caches.
     #[default]
     Auto,
     /// The tasks in equal consecutive parts, one for each worker that is ready when the call begins, in the order of their numbers;
@@ -109,19 +108,17 @@ pub(super) fn wave_items(call: &Span64<'_>) -> u64 {
 }
 
 impl Core {
-    /// How a wave of `items` is cut, if chunks of one length have `len`, and to which slots its chunks are dealt: to none if one worker
-    /// is to run them all.
+    /// How a wave of `items` is cut, if chunks of one length have `len`, and to which slots its chunks are dealt.
     pub(super) fn cut(
         &self,
         book: &Book,
         call: &Span64<'_>,
         items: u32,
         len: u32,
-        for_one: bool,
     ) -> (Cut, Vec<usize>) {
         let workers = self.control.orders().workers.load(Ordering::Relaxed);
         match call.options.schedule {
-            Schedule::Auto if !call.plan.is_empty() && !for_one => {
+            Schedule::Auto if !call.plan.is_empty() => {
                 // Blocks: whoever had one in the last call has its memory mapped and maybe in its caches, so everybody begins with
                 // the same ones again. Who has finished steals, as ever.
                 (Cut::even(items, len), self.ready_slots(book))
