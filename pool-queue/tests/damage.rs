@@ -10,7 +10,7 @@ const TAIL: usize = 192;
 const HEAD: usize = 320;
 const DATA: usize = 512;
 
-fn memory<T: pool_queue::Message>(queue: &Queue<T>) -> Segment {
+fn memory<Q: serde::Serialize>(queue: &Q) -> Segment {
     // A handle is that of its segment.
     let handle = postcard::to_allocvec(queue).expect("a handle is plain numbers");
     postcard::from_bytes(&handle).expect("the segment is this process's own")
@@ -104,17 +104,12 @@ fn damage_is_told_as_what_it_is() {
 
 /// Puts `word` in place of each word of a store's memory by turns, but its lock, and uses the queue in every way that does not wait.
 fn each_word_of<Q: serde::Serialize>(make: impl Fn() -> Q, word: u64, use_it: impl Fn(&Q)) {
-    let len = store_memory(&make()).len();
+    let len = memory(&make()).len();
     for offset in (0..len).step_by(8).filter(|at| !(128..192).contains(at)) {
         let queue = make();
-        set(&store_memory(&queue), offset, word);
+        set(&memory(&queue), offset, word);
         use_it(&queue);
     }
-}
-
-fn store_memory<Q: serde::Serialize>(queue: &Q) -> Segment {
-    let handle = postcard::to_allocvec(queue).expect("a handle is plain numbers");
-    postcard::from_bytes(&handle).expect("the segment is this process's own")
 }
 
 #[test]

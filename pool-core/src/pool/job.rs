@@ -113,7 +113,6 @@ impl Core {
                 break; // the errors of later waves are later ones
             }
         }
-        drop(open);
         Ok(())
     }
 
