@@ -38,10 +38,10 @@ pub use manager::proxy::forms;
 #[cfg(not(loom))]
 pub use manager::proxy::{
     Array, ArrayProxy, BarrierProxy, ConditionGuard, ConditionProxy, Counter, CounterProxy,
-    DictProxy, EventProxy, JoinableQueueProxy, LifoQueueProxy, ListProxy, ManagedGuard,
-    ManagedLockError, Method, MutexProxy, NamespaceProxy, Permit, PoolProxy, PriorityQueueProxy,
-    Proxy, QueueProxy, ReentrantLockProxy, RwLockProxy, SemaphoreProxy, SetProxy, Shared,
-    ValueProxy,
+    DictProxy, EventProxy, JoinableQueueProxy, LifoQueueProxy, ListProxy, ManagedClaim,
+    ManagedGuard, ManagedLockError, Method, MutexProxy, NamespaceProxy, Permit, PoolProxy,
+    PriorityQueueProxy, Proxy, QueueProxy, ReentrantLockProxy, RwLockProxy, SemaphoreProxy,
+    SetProxy, Shared, ValueProxy,
 };
 #[cfg(not(loom))]
 pub use manager::{Address, Lifetime, Manager, ManagerBuilder, ManagerError};

@@ -69,7 +69,7 @@ pub enum ManagerError {
         "the process that held the array's lock ended; elements may be half-written, the next call takes them as they are"
     )]
     OwnerDied,
-    /// More was given back than was taken: of a bounded semaphore or a joinable queue.
+    /// More was given back to a bounded semaphore than was taken.
     #[error("more was given back than had been taken")]
     TooManyReleases,
     /// The barrier is broken: somebody who waited at it has died, timed out or aborted it. `reset` repairs it.
@@ -110,7 +110,7 @@ pub enum ManagerError {
     },
     /// The message is longer than the manager accepts.
     #[error(
-        "the message takes {len} bytes, the limit is {limit}; raise it with `Manager::builder().message_limit(…)`, or share an array"
+        "the message takes {len} bytes, the limit is {limit}; raise it with `Manager::builder().message_limit(…)`, make the bounded queue larger (`queue_from`), or share an array"
     )]
     TooLarge {
         /// Bytes that it takes.

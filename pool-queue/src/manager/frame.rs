@@ -9,7 +9,7 @@
 use serde::Serialize;
 
 /// Changes with every change of frames or messages.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// Where the length stands.
 const LEN: usize = 4;
 /// Bytes before the body.
@@ -202,7 +202,7 @@ mod tests {
         decoder.feed(&[9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         let error = decoder.next().unwrap_err().to_string();
         assert!(
-            error.contains("version 9") && error.contains("this is 2"),
+            error.contains("version 9") && error.contains("this is 3"),
             "{error}"
         );
     }

@@ -40,7 +40,6 @@ pub(crate) enum Order {
 pub(crate) enum Make {
     Queue {
         order: Order,
-        capacity: Option<u64>,
         joinable: bool,
     },
     Dict,
@@ -126,13 +125,23 @@ pub(crate) enum Op {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum QueueOp {
-    Put { priority: i64, value: Blob },
+    Put {
+        rank: u64,
+        value: Blob,
+    },
     Get,
     Len,
     Close,
     IsClosed,
     Clear,
-    TaskDone,
+    /// An item that this client took of a joinable queue is done.
+    TaskDone {
+        ticket: u64,
+    },
+    /// It is not done, and goes back to its place.
+    GiveBack {
+        ticket: u64,
+    },
     Join,
 }
 
@@ -271,6 +280,15 @@ pub(crate) enum Reply {
     Number(u64),
     Numbers(u64, u64),
     Value(Option<Blob>),
+    /// Of a queue.
+    Item {
+        rank: u64,
+        /// What a joinable queue knows it by until it is done.
+        ticket: u64,
+        /// How often it had been taken before.
+        attempts: u32,
+        value: Blob,
+    },
     Values {
         version: u64,
         values: Vec<Blob>,
@@ -288,6 +306,7 @@ impl Reply {
     pub(crate) fn blobs(&self) -> Box<dyn Iterator<Item = &Blob> + '_> {
         match self {
             Reply::Value(value) => Box::new(value.iter()),
+            Reply::Item { value, .. } => Box::new(std::iter::once(value)),
             Reply::Values { values, .. } => Box::new(values.iter()),
             Reply::Pairs(pairs) => Box::new(pairs.iter().flat_map(|(key, value)| [key, value])),
             _ => Box::new(std::iter::empty()),

@@ -32,6 +32,8 @@ enum Travel {
     },
     /// Out of such a queue.
     Got { manager: u64, holder: u64 },
+    /// Out of such a queue, which has the value until it is done; what is pinned in it so far.
+    Claimed { manager: u64, pinned: Vec<u64> },
 }
 
 thread_local! {
@@ -140,15 +142,7 @@ pub(crate) fn putting<R, E>(holder: &Object, put: impl FnOnce() -> Result<R, E>)
     let result = put();
     let travel = entered.leave();
     if let (Err(_), Some(Travel::Put { pinned, .. })) = (&result, travel) {
-        for object in pinned {
-            let unpin = Request::Unpin {
-                holder: holder.id,
-                object,
-            };
-            if holder.session.call(&unpin).is_ok() {
-                holder.session.close(object);
-            }
-        }
+        unpin(holder, pinned);
     }
     result
 }
@@ -160,6 +154,43 @@ pub(crate) fn getting<R>(holder: &Object, get: impl FnOnce() -> R) -> R {
         holder: holder.id,
     });
     get()
+}
+
+/// Runs `get`, which reads a value out of a queue in shared memory that has it until it is done: the objects that the queue has pinned for it
+/// so long. They are let go if it fails.
+pub(crate) fn claiming<R, E>(
+    holder: &Object,
+    get: impl FnOnce() -> Result<R, E>,
+) -> Result<(R, Vec<u64>), E> {
+    let entered = Entered::new(Travel::Claimed {
+        manager: holder.session.manager,
+        pinned: Vec::new(),
+    });
+    let result = get();
+    let pinned = match entered.leave() {
+        Some(Travel::Claimed { pinned, .. }) => pinned,
+        _ => Vec::new(),
+    };
+    match result {
+        Ok(got) => Ok((got, pinned)),
+        Err(error) => {
+            unpin(holder, pinned);
+            Err(error)
+        }
+    }
+}
+
+/// Lets objects go that a queue in shared memory has pinned; if the manager is gone, so are they.
+pub(crate) fn unpin(holder: &Object, pinned: impl IntoIterator<Item = u64>) {
+    for object in pinned {
+        let unpin = Request::Unpin {
+            holder: holder.id,
+            object,
+        };
+        if holder.session.call(&unpin).is_ok() {
+            holder.session.close(object);
+        }
+    }
 }
 
 /// What every proxy holds: an object of a manager, which lives as long as this does.
@@ -291,6 +322,10 @@ impl Object {
             }
             Some(Travel::Got { manager, holder }) if *manager == wire.manager => {
                 Way::Unpin(*holder)
+            }
+            Some(Travel::Claimed { manager, pinned }) if *manager == wire.manager => {
+                pinned.push(id);
+                Way::Open
             }
             _ => Way::Open,
         });

@@ -222,6 +222,14 @@ impl DecodeError {
             reason,
         }
     }
+
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.type_name
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 /// Why a batch was not got.

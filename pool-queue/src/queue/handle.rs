@@ -211,7 +211,7 @@ impl<T: Message> Queue<T> {
         self.put_many_waiting(values, Wait::within(timeout))
     }
 
-    fn put_waiting(&self, value: T, wait: Wait) -> Result<(), PutError<T>> {
+    pub(crate) fn put_waiting(&self, value: T, wait: Wait) -> Result<(), PutError<T>> {
         arrays::sweep();
         let outcome = with_buffer(|buffer| {
             let encoded = self.room().encode(&value, buffer)?;
@@ -355,7 +355,7 @@ impl<T: Message> Queue<T> {
         TryIter { queue: self }
     }
 
-    fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
+    pub(crate) fn get_waiting(&self, wait: Wait) -> Result<T, GetError> {
         let got = with_buffer(|buffer| {
             buffer.clear();
             let (mut taken, mut trouble) = (None, None);

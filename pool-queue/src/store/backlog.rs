@@ -94,7 +94,7 @@ impl<T> Backlog<T> {
 }
 
 impl<T: Message> Backlog<T> {
-    pub(super) fn put(&self, rank: u64, value: T, wait: Wait) -> Result<(), PutError<T>> {
+    pub(crate) fn put(&self, rank: u64, value: T, wait: Wait) -> Result<(), PutError<T>> {
         arrays::sweep();
         let outcome = with_buffer(|buffer| {
             let encoded = self.room().encode(&value, buffer)?;

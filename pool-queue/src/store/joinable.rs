@@ -146,7 +146,7 @@ impl<T: Message> JoinableQueue<T> {
         })
     }
 
-    fn join_waiting(&self, wait: Wait) -> Result<(), JoinError> {
+    pub(crate) fn join_waiting(&self, wait: Wait) -> Result<(), JoinError> {
         match self.backlog.store.join(wait) {
             Ok(()) => self.report(),
             Err(refusal) => Err(match damage(refusal) {
@@ -176,7 +176,7 @@ impl<T: Message> JoinableQueue<T> {
 }
 
 impl<T: Message> JoinableQueue<T> {
-    fn one(&self, wait: Wait) -> Result<Claim<T>, GetError> {
+    pub(crate) fn one(&self, wait: Wait) -> Result<Claim<T>, GetError> {
         let owner = sys::current_process();
         Ok(self.claim(self.backlog.get(Some(owner), wait)?, owner)?)
     }

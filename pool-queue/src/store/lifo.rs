@@ -46,7 +46,7 @@ impl<T: Message> LifoQueue<T> {
         Self { backlog }
     }
 
-    fn one(&self, wait: Wait) -> Result<T, GetError> {
+    pub(crate) fn one(&self, wait: Wait) -> Result<T, GetError> {
         Ok(self.backlog.get(None, wait)?.value?)
     }
 

@@ -123,7 +123,7 @@ impl<K, T> PriorityQueue<K, T> {
 }
 
 impl<K: Priority, T: Message> PriorityQueue<K, T> {
-    fn one(&self, wait: Wait) -> Result<(K, T), GetError> {
+    pub(crate) fn one(&self, wait: Wait) -> Result<(K, T), GetError> {
         Ok(with_priority(self.backlog.get(None, wait)?)?)
     }
 

@@ -148,23 +148,28 @@ fn a_waiter_that_dies_is_forgotten() {
 fn what_a_consumer_died_with_is_got_by_another() {
     let _guard = Leftovers::watch();
     let manager = Manager::start().unwrap();
-    let queue = manager.joinable_queue::<u32>(None).unwrap();
-    (0..4).for_each(|i| queue.put(i).unwrap());
-    let body = |(ready, queue): (EventProxy, JoinableQueueProxy<u32>)| {
-        assert_eq!(
-            [queue.get(), queue.get(), queue.get()],
-            [Ok(0), Ok(1), Ok(2)]
-        );
-        queue.task_done().unwrap();
-        stay(&ready);
-    };
-    kill_there(&manager, body, queue.clone());
-    until(3, || queue.len().unwrap());
-    for expected in 1..4 {
-        assert_eq!(queue.get(), Ok(expected));
-        queue.task_done().unwrap();
+    for queue in [
+        manager.joinable_queue::<u32>(8).unwrap(),
+        manager.unbounded_joinable_queue().unwrap(),
+    ] {
+        (0..4).for_each(|i| queue.put(i).unwrap());
+        let body = |(ready, queue): (EventProxy, JoinableQueueProxy<u32>)| {
+            let mut claims: Vec<_> = (0..3).map(|_| queue.get().unwrap()).collect();
+            assert_eq!(claims.remove(0).task_done(), Ok(0));
+            stay(&ready);
+        };
+        kill_there(&manager, body, queue.clone());
+        let mut got: Vec<(u32, u32)> = (0..3)
+            .map(|_| {
+                let claim = queue.get_timeout(FOR_EVER).unwrap();
+                let attempts = claim.attempts();
+                (claim.task_done().unwrap(), attempts)
+            })
+            .collect();
+        got.sort_unstable();
+        assert_eq!(got, [(1, 2), (2, 2), (3, 1)]);
+        queue.join_timeout(FOR_EVER).unwrap();
     }
-    queue.join_timeout(FOR_EVER).unwrap();
 }
 
 #[test]
@@ -280,5 +285,36 @@ fn proxies_in_a_queue_in_shared_memory_live_as_long_as_they_lie_there() {
     drop(first);
     assert_eq!(manager.objects(), Ok(4));
     drop(queue);
+    until(0, || manager.objects().unwrap());
+}
+
+#[test]
+fn proxies_in_an_item_live_until_it_is_done() {
+    let _guard = Leftovers::watch();
+    let manager = Manager::builder().lease(Duration::ZERO).start().unwrap();
+    let queues = [
+        manager.joinable_queue::<ListProxy<u8>>(4).unwrap(),
+        manager.unbounded_joinable_queue().unwrap(),
+    ];
+    for queue in &queues {
+        let list = manager.list().unwrap();
+        list.push(7).unwrap();
+        queue.put(list).unwrap();
+        let body = |(ready, queue): (EventProxy, JoinableQueueProxy<ListProxy<u8>>)| {
+            let _claim = queue.get().unwrap();
+            stay(&ready);
+        };
+        kill_there(&manager, body, queue.clone());
+        let claim = queue.get_timeout(FOR_EVER).unwrap();
+        assert_eq!((claim.attempts(), claim.to_vec()), (2, Ok(vec![7])));
+        drop(claim); // gives it back
+        let claim = queue.get_timeout(FOR_EVER).unwrap();
+        assert_eq!((claim.attempts(), claim.to_vec()), (3, Ok(vec![7])));
+        let list = claim.task_done().unwrap();
+        assert_eq!(list.to_vec().unwrap(), [7]);
+        drop(list);
+        until(2, || manager.objects().unwrap());
+    }
+    drop(queues);
     until(0, || manager.objects().unwrap());
 }

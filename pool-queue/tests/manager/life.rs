@@ -54,9 +54,19 @@ fn a_killed_manager_is_an_error_and_never_a_hang() {
     let event = manager.event().unwrap();
     let barrier = manager.barrier(2).unwrap();
     let queue = manager.unbounded_queue::<u8>().unwrap();
+    let bounded = manager.queue::<u8>(1).unwrap();
+    let full = manager.lifo_queue::<u8>(1).unwrap();
+    full.put(1).unwrap();
+    let work = manager.joinable_queue::<u8>(1).unwrap();
+    work.put(1).unwrap();
+    let claim = work.get().unwrap();
     let pid = manager.pid().unwrap();
     std::thread::scope(|scope| {
         let waiters = [
+            scope.spawn(|| bounded.get().unwrap_err()),
+            scope.spawn(|| full.put(2).unwrap_err()),
+            scope.spawn(|| work.get_timeout(FOR_EVER).unwrap_err()),
+            scope.spawn(|| work.join().unwrap_err()),
             scope.spawn(|| event.wait().unwrap_err()),
             scope.spawn(|| barrier.wait().unwrap_err()),
             scope.spawn(|| queue.get_timeout(FOR_EVER).unwrap_err()),
@@ -68,6 +78,11 @@ fn a_killed_manager_is_an_error_and_never_a_hang() {
             assert!(error.is_gone(), "{error}");
         }
     });
+    // What needs no waiting goes on.
+    assert_eq!(
+        (full.get(), claim.task_done(), work.join()),
+        (Ok(1), Ok(1), Ok(()))
+    );
 }
 
 fn kill(pid: u32) {

@@ -72,38 +72,95 @@ fn closing_a_managed_queue_wakes_every_waiter() {
 #[test]
 fn manager_lifo_and_priority_queue() {
     let (_guard, manager) = started();
-    let lifo = manager.lifo_queue::<u32>(Some(3)).unwrap();
-    (1..=3).for_each(|i| lifo.put(i).unwrap());
-    assert_eq!(lifo.try_put(4), Err(ManagerError::WouldBlock));
-    assert_eq!([lifo.get(), lifo.get(), lifo.get()], [Ok(3), Ok(2), Ok(1)]);
-    let priority = manager.priority_queue::<String>(None).unwrap();
-    for (order, text) in [(5, "last"), (-1, "first"), (0, "second"), (0, "third")] {
-        priority.put(order, text.to_owned()).unwrap();
+    for lifo in [
+        manager.lifo_queue::<u32>(3).unwrap(),
+        manager.unbounded_lifo_queue().unwrap(),
+    ] {
+        (1..=3).for_each(|i| lifo.put(i).unwrap());
+        if lifo.capacity() == Some(3) {
+            assert_eq!(lifo.try_put(4), Err(ManagerError::WouldBlock));
+            assert_eq!(lifo.put_timeout(4, SHORT), Err(ManagerError::Timeout));
+        }
+        assert_eq!([lifo.get(), lifo.get(), lifo.get()], [Ok(3), Ok(2), Ok(1)]);
+        assert_eq!(lifo.try_get(), Err(ManagerError::WouldBlock));
     }
-    let got: Vec<String> = (0..4).map(|_| priority.get().unwrap()).collect();
-    assert_eq!(got, ["first", "second", "third", "last"]);
-    priority.put(1, "rest".to_owned()).unwrap();
-    assert_eq!(priority.clear(), Ok(1));
-    assert!(priority.is_empty().unwrap());
+    for priority in [
+        manager.priority_queue::<i64, String>(8).unwrap(),
+        manager.unbounded_priority_queue().unwrap(),
+    ] {
+        for (order, text) in [(5, "last"), (-1, "first"), (0, "second"), (0, "third")] {
+            priority.put(order, text.to_owned()).unwrap();
+        }
+        let got: Vec<(i64, String)> = (0..4).map(|_| priority.get().unwrap()).collect();
+        let texts: Vec<&str> = got.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["first", "second", "third", "last"]);
+        assert_eq!((got[0].0, got[3].0), (-1, 5));
+        (0..3).for_each(|i| priority.put(i, "rest".to_owned()).unwrap());
+        assert_eq!(priority.clear(), Ok(3));
+        assert!(priority.is_empty().unwrap());
+        priority.put(1, "still there".to_owned()).unwrap();
+        priority.close().unwrap();
+        assert_eq!(priority.put(1, String::new()), Err(ManagerError::Closed));
+        assert_eq!(priority.iter().count(), 1);
+        assert!(priority.is_closed().unwrap());
+    }
 }
 
 #[test]
 fn manager_joinable_queue_task_done_and_join() {
     let (_guard, manager) = started();
-    let queue = manager.joinable_queue::<u32>(None).unwrap();
-    queue.join().unwrap();
+    for queue in [
+        manager.joinable_queue::<u32>(8).unwrap(),
+        manager.unbounded_joinable_queue().unwrap(),
+    ] {
+        queue.join().unwrap();
+        queue.put(1).unwrap();
+        queue.put(2).unwrap();
+        assert_eq!(queue.join_timeout(SHORT), Err(ManagerError::Timeout));
+        thread::scope(|scope| {
+            let joined = scope.spawn(|| queue.join_timeout(FOR_EVER));
+            for i in 1..=2 {
+                let claim = queue.get().unwrap();
+                assert_eq!((*claim, claim.attempts()), (i, 1));
+                assert_eq!(claim.task_done(), Ok(i));
+            }
+            joined.join().unwrap().unwrap();
+        });
+        (1..=3).for_each(|i| queue.put(i).unwrap());
+        drop(queue.get().unwrap());
+        let claim = queue.get().unwrap();
+        assert_eq!(
+            (*claim, claim.attempts()),
+            (1, 2),
+            "it went back to its place"
+        );
+        assert_eq!(queue.clear(), Ok(2), "what is with a consumer stays");
+        assert_eq!(queue.join_timeout(SHORT), Err(ManagerError::Timeout));
+        claim.task_done().unwrap();
+        queue.join().unwrap();
+    }
+}
+
+#[test]
+fn a_joinable_queue_that_does_not_give_back_reports_its_losses() {
+    let (_guard, manager) = started();
+    let queue = pool_queue::JoinableQueue::<u32>::new(4).unwrap();
+    let queue = manager.joinable_queue_from(queue).unwrap();
     queue.put(1).unwrap();
-    queue.put(2).unwrap();
-    assert_eq!(queue.join_timeout(SHORT), Err(ManagerError::Timeout));
-    thread::scope(|scope| {
-        let joined = scope.spawn(|| queue.join_timeout(FOR_EVER));
-        for _ in 0..2 {
-            queue.get().unwrap();
-            queue.task_done().unwrap();
-        }
-        joined.join().unwrap().unwrap();
-    });
-    assert_eq!(queue.task_done(), Err(ManagerError::TooManyReleases));
+    drop(queue.get().unwrap());
+    let error = queue.join().unwrap_err().to_string();
+    assert!(error.contains("1 items were lost"), "{error}");
+    queue.join().unwrap();
+}
+
+#[test]
+fn a_message_larger_than_a_bounded_queue_is_told_what_to_do() {
+    let (_guard, manager) = started();
+    let small = pool_queue::LifoQueue::builder().items(4).bytes(100);
+    let queue = manager.lifo_queue_from(small.build().unwrap()).unwrap();
+    let error = queue.put(vec![0_u8; 1000]).unwrap_err();
+    assert!(matches!(error, ManagerError::TooLarge { limit: 100, .. }));
+    assert!(error.to_string().contains("queue_from"), "{error}");
 }
 
 #[test]

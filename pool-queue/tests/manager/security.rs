@@ -9,7 +9,7 @@ use pool_queue::{Address, Manager};
 use crate::common::{Leftovers, descriptors, private_kib, until};
 
 /// Of frames and messages.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 fn stranger(manager: &Manager) -> UnixStream {
     let Address::Name(name) = manager.address() else {
@@ -183,7 +183,7 @@ fn another_executable_uses_built_in_objects_but_calls_nothing() {
     stream.read_exact(&mut answer).unwrap();
     let mut body = vec![0; usize::from(answer[4])];
     stream.read_exact(&mut body).unwrap();
-    let error = [10, 13].as_slice();
+    let error = [11, 13].as_slice();
     assert_eq!(body, error, "the answer is `OtherExecutable`");
     assert_eq!(manager.objects(), Ok(0));
 }

@@ -64,15 +64,13 @@ struct Session {
     refs: HashMap<u64, u64>,
 }
 
-/// An operation that waits.
+/// An operation that waits. None of those that may wait brings values.
 #[derive(Debug)]
 struct Parked {
     object: u64,
     request: u64,
     who: Who,
     op: Op,
-    /// Proxies in what it brings, kept meanwhile: who waits may have them from somebody who drops them.
-    refs: Vec<u64>,
     deadline: Option<Instant>,
 }
 
@@ -435,18 +433,11 @@ impl Engine {
         if let Some(connection) = self.connections.get_mut(&who.connection) {
             connection.is_busy = true;
         }
-        let refs: Vec<u64> = op
-            .blobs()
-            .into_iter()
-            .flat_map(|blob| blob.refs.clone())
-            .collect();
-        self.keep(&refs);
         let parked = Parked {
             object: id,
             request,
             who,
             op,
-            refs,
             deadline,
         };
         self.parked.insert(who.connection, parked);
@@ -495,7 +486,6 @@ impl Engine {
                 };
                 if let Some(parked) = self.unpark(connection) {
                     let reply = self.settle(parked.who.session, reply, effects);
-                    self.release(parked.refs);
                     self.answer(connection, parked.request, reply);
                 }
                 again = true;
@@ -503,7 +493,7 @@ impl Engine {
         }
     }
 
-    /// Its request waits no more; the proxies in it are still to be released.
+    /// Its request waits no more.
     fn unpark(&mut self, connection: u64) -> Option<Parked> {
         let parked = self.parked.remove(&connection)?;
         if let Some(deadline) = parked.deadline {
@@ -526,7 +516,6 @@ impl Engine {
         match object.body.time_over(&mut parked.op) {
             Some(error) => {
                 if let Some(parked) = self.unpark(connection) {
-                    self.release(parked.refs);
                     self.answer(connection, parked.request, Err(error));
                 }
             }
@@ -544,7 +533,6 @@ impl Engine {
             if let Some(object) = self.objects.get_mut(&parked.object) {
                 object.body.abandon(&parked.op);
             }
-            self.release(parked.refs);
             self.wake(parked.object);
         }
         self.forget_calls(connection);
@@ -628,7 +616,6 @@ impl Engine {
             ids.extend(object.body.keeps());
             for connection in object.parked {
                 if let Some(parked) = self.unpark(connection) {
-                    ids.extend(parked.refs);
                     self.answer(
                         connection,
                         parked.request,

@@ -65,11 +65,7 @@ impl Body {
     /// The built-in object that is asked for; hosted ones are made elsewhere.
     pub(crate) fn make(make: &Make) -> Result<Body, ManagerError> {
         Ok(match make {
-            Make::Queue {
-                order,
-                capacity,
-                joinable,
-            } => Body::Queue(Queue::new(*order, *capacity, *joinable)),
+            Make::Queue { order, joinable } => Body::Queue(Queue::new(*order, *joinable)),
             Make::Dict => Body::Dict(Dict::default()),
             Make::List => Body::List(List::default()),
             Make::Set => Body::Set(Set::default()),

@@ -1,34 +1,39 @@
-//! Queues that the server holds.
+//! Queues that the server holds: those without a bound.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use super::effects::{Effects, Who};
 use crate::manager::error::ManagerError;
 use crate::manager::message::{Blob, Order, QueueOp, Reply};
 
-/// Where a value stands: its priority, and when it came.
-type Place = (i64, u64);
+/// Where a value stands: its rank, and when it came. The second is unique.
+type Place = (u64, u64);
 
-/// What was got and not finished yet, oldest first.
-type Taken = VecDeque<(Place, Blob)>;
+#[derive(Debug)]
+struct Item {
+    value: Blob,
+    /// How often it was taken.
+    attempts: u32,
+}
+
+/// What was got and is not done yet, by its ticket: when it came.
+type Taken = BTreeMap<u64, (Place, Item)>;
 
 #[derive(Debug)]
 pub(crate) struct Queue {
     order: Order,
-    capacity: u64,
     /// The first is the next one out, except in a queue that gives the last one first.
-    items: BTreeMap<Place, Blob>,
+    items: BTreeMap<Place, Item>,
     came: u64,
     closed: bool,
-    /// Of a joinable queue: what each client has got and not finished. It keeps the values, to give them back.
+    /// Of a joinable queue: what each client has. It keeps the values, to give them back.
     taken: Option<HashMap<u64, Taken>>,
 }
 
 impl Queue {
-    pub(crate) fn new(order: Order, capacity: Option<u64>, joinable: bool) -> Queue {
+    pub(crate) fn new(order: Order, joinable: bool) -> Queue {
         Queue {
             order,
-            capacity: capacity.unwrap_or(u64::MAX),
             items: BTreeMap::new(),
             came: 0,
             closed: false,
@@ -45,31 +50,23 @@ impl Queue {
     ) -> Option<Result<Reply, ManagerError>> {
         let reply = match op {
             QueueOp::Put { .. } if self.closed => return Some(Err(ManagerError::Closed)),
-            QueueOp::Put { priority, value } => {
-                if self.items.len() as u64 >= self.capacity {
-                    return None;
-                }
+            QueueOp::Put { rank, value } => {
                 effects.keep(value);
                 self.came += 1;
-                let priority = if self.order == Order::Priority {
-                    *priority
+                let rank = if self.order == Order::Priority {
+                    *rank
                 } else {
                     0
                 };
-                self.items.insert((priority, self.came), value.clone());
+                let item = Item {
+                    value: value.clone(),
+                    attempts: 0,
+                };
+                self.items.insert((rank, self.came), item);
                 Reply::Done
             }
             QueueOp::Get => match self.take() {
-                Some((place, value)) => {
-                    match &mut self.taken {
-                        Some(taken) => taken
-                            .entry(who.session)
-                            .or_default()
-                            .push_back((place, value.clone())),
-                        None => effects.release(&value),
-                    }
-                    Reply::Value(Some(value))
-                }
+                Some((place, item)) => self.give(who, place, item, effects),
                 None if self.closed => return Some(Err(ManagerError::Closed)),
                 None => return None,
             },
@@ -81,10 +78,23 @@ impl Queue {
             }
             QueueOp::Clear => {
                 let items = std::mem::take(&mut self.items);
-                items.values().for_each(|value| effects.release(value));
+                items.values().for_each(|item| effects.release(&item.value));
                 Reply::Number(items.len() as u64)
             }
-            QueueOp::TaskDone => return Some(self.finish(who, effects)),
+            QueueOp::TaskDone { ticket } => match self.untake(who, *ticket) {
+                Some((_, item)) => {
+                    effects.release(&item.value);
+                    Reply::Done
+                }
+                None => return Some(Err(ManagerError::NotHeld)),
+            },
+            QueueOp::GiveBack { ticket } => match self.untake(who, *ticket) {
+                Some((place, item)) => {
+                    self.items.insert(place, item);
+                    Reply::Done
+                }
+                None => return Some(Err(ManagerError::NotHeld)),
+            },
             QueueOp::Join => {
                 let busy = self.taken.as_ref().is_some_and(|taken| !taken.is_empty());
                 if busy || !self.items.is_empty() {
@@ -96,34 +106,54 @@ impl Queue {
         Some(Ok(reply))
     }
 
-    fn take(&mut self) -> Option<(Place, Blob)> {
+    fn take(&mut self) -> Option<(Place, Item)> {
         match self.order {
             Order::Lifo => self.items.pop_last(),
             Order::Fifo | Order::Priority => self.items.pop_first(),
         }
     }
 
-    fn finish(&mut self, who: Who, effects: &mut Effects) -> Result<Reply, ManagerError> {
-        let taken = self.taken.as_mut().ok_or(ManagerError::NotHeld)?;
-        let own = taken.get_mut(&who.session);
-        let (_, value) = own
-            .and_then(VecDeque::pop_front)
-            .ok_or(ManagerError::TooManyReleases)?;
-        effects.release(&value);
-        taken.retain(|_, own| !own.is_empty());
-        Ok(Reply::Done)
+    fn give(&mut self, who: Who, place: Place, mut item: Item, effects: &mut Effects) -> Reply {
+        let (rank, ticket) = place;
+        let reply = Reply::Item {
+            rank,
+            ticket,
+            attempts: item.attempts,
+            value: item.value.clone(),
+        };
+        match &mut self.taken {
+            Some(taken) => {
+                item.attempts = item.attempts.saturating_add(1);
+                let own = taken.entry(who.session).or_default();
+                own.insert(ticket, (place, item));
+            }
+            None => effects.release(&item.value),
+        }
+        reply
     }
 
-    /// A client is gone: what it had got and not finished is there again, where it was.
+    /// Takes an item out of a client's hands, if it is there.
+    fn untake(&mut self, who: Who, ticket: u64) -> Option<(Place, Item)> {
+        let taken = self.taken.as_mut()?;
+        let own = taken.get_mut(&who.session)?;
+        let found = own.remove(&ticket);
+        if own.is_empty() {
+            taken.remove(&who.session);
+        }
+        found
+    }
+
+    /// A client is gone: what it had got and not done is there again, where it was.
     pub(crate) fn forget(&mut self, session: u64) {
         if let Some(own) = self.taken.as_mut().and_then(|taken| taken.remove(&session)) {
-            self.items.extend(own);
+            self.items.extend(own.into_values());
         }
     }
 
     /// Every value in its keeping.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Blob> {
-        let taken = self.taken.iter().flat_map(HashMap::values).flatten();
-        self.items.values().chain(taken.map(|(_, value)| value))
+        let taken = self.taken.iter().flat_map(HashMap::values);
+        let taken = taken.flat_map(BTreeMap::values).map(|(_, item)| item);
+        self.items.values().chain(taken).map(|item| &item.value)
     }
 }

@@ -64,9 +64,11 @@ fn perform(object: u64, op: Op) -> Request {
 #[derive(Clone, Debug)]
 enum Step {
     MakeDict,
-    MakeQueue,
+    MakeQueue { joinable: bool },
     Put(usize, usize),
     Get(usize),
+    Finish(usize, u64),
+    GiveBack(usize, u64),
     Store(usize, u8, usize),
     Take(usize, u8),
     Open(usize),
@@ -79,9 +81,11 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     let step = prop_oneof![
         Just(Step::MakeDict),
-        Just(Step::MakeQueue),
+        any::<bool>().prop_map(|joinable| Step::MakeQueue { joinable }),
         (0..9_usize, 0..9_usize).prop_map(|(at, what)| Step::Put(at, what)),
         (0..9_usize).prop_map(Step::Get),
+        (0..9_usize, 1..4_u64).prop_map(|(at, ticket)| Step::Finish(at, ticket)),
+        (0..9_usize, 1..4_u64).prop_map(|(at, ticket)| Step::GiveBack(at, ticket)),
         (0..9_usize, 0..3_u8, 0..9_usize).prop_map(|(at, key, what)| Step::Store(at, key, what)),
         (0..9_usize, 0..3_u8).prop_map(|(at, key)| Step::Take(at, key)),
         (0..9_usize).prop_map(Step::Open),
@@ -108,9 +112,17 @@ fn request(step: &Step, ids: &[u64]) -> Option<Request> {
     Some(match step {
         Step::Put(at, what) => {
             let value = blob(*what)?;
-            perform(id(*at)?, Op::Queue(QueueOp::Put { priority: 0, value }))
+            perform(id(*at)?, Op::Queue(QueueOp::Put { rank: 0, value }))
         }
         Step::Get(at) => perform(id(*at)?, Op::Queue(QueueOp::Get)),
+        Step::Finish(at, ticket) => {
+            let ticket = *ticket;
+            perform(id(*at)?, Op::Queue(QueueOp::TaskDone { ticket }))
+        }
+        Step::GiveBack(at, ticket) => {
+            let ticket = *ticket;
+            perform(id(*at)?, Op::Queue(QueueOp::GiveBack { ticket }))
+        }
         Step::Store(at, name, what) => {
             perform(id(*at)?, Op::Dict(DictOp::Set(key(*name), blob(*what)?)))
         }
@@ -118,7 +130,7 @@ fn request(step: &Step, ids: &[u64]) -> Option<Request> {
         Step::Open(at) => Request::Open(id(*at)?),
         Step::Close(at) => Request::Close(id(*at)?),
         Step::Lease(at) => Request::Lease(id(*at)?),
-        Step::MakeDict | Step::MakeQueue | Step::Die | Step::Pass(_) => return None,
+        Step::MakeDict | Step::MakeQueue { .. } | Step::Die | Step::Pass(_) => return None,
     })
 }
 
@@ -129,9 +141,6 @@ fn check(engine: &Engine) {
         for (id, count) in &session.refs {
             *counts.entry(*id).or_default() += count;
         }
-    }
-    for id in engine.parked.values().flat_map(|parked| &parked.refs) {
-        *counts.entry(*id).or_default() += 1;
     }
     for object in engine.objects.values() {
         for id in object.body.keeps() {
@@ -169,8 +178,8 @@ proptest! {
                 }
                 _ if engine.is_busy(connection) => {}
                 Step::MakeDict => drop(make(&mut engine, connection, Make::Dict, now)),
-                Step::MakeQueue => {
-                    let queue = Make::Queue { order: Order::Fifo, capacity: Some(2), joinable: false };
+                Step::MakeQueue { joinable } => {
+                    let queue = Make::Queue { order: Order::Fifo, joinable: *joinable };
                     make(&mut engine, connection, queue, now);
                 }
                 step => {
@@ -193,14 +202,13 @@ proptest! {
 }
 
 #[test]
-fn what_waits_to_be_put_keeps_its_objects() {
+fn a_taken_item_keeps_its_objects_until_it_is_done() {
     let mut engine = engine();
     let now = Instant::now();
-    (0..2).for_each(|connection| join(&mut engine, connection, now));
+    (0..3).for_each(|connection| join(&mut engine, connection, now));
     let queue = Make::Queue {
         order: Order::Fifo,
-        capacity: Some(1),
-        joinable: false,
+        joinable: true,
     };
     let queue = make(&mut engine, 0, queue, now);
     let dict = make(&mut engine, 1, Make::Dict, now);
@@ -208,21 +216,36 @@ fn what_waits_to_be_put_keeps_its_objects() {
         bytes: vec![1],
         refs: vec![dict],
     };
-    let put = perform(queue, Op::Queue(QueueOp::Put { priority: 0, value }));
-    assert_eq!(ask(&mut engine, 0, &put, now), Some(Reply::Done));
-    assert_eq!(ask(&mut engine, 0, &put, now), None);
+    let ask = |engine: &mut Engine, connection, op| {
+        let reply = ask(engine, connection, &perform(queue, Op::Queue(op)), now);
+        check(engine);
+        reply
+    };
+    let put = QueueOp::Put { rank: 0, value };
+    assert_eq!(ask(&mut engine, 1, put), Some(Reply::Done));
     engine.closed(1); // the only one that held the dictionary
-    check(&engine);
-    join(&mut engine, 1, now);
-    let get = perform(queue, Op::Queue(QueueOp::Get));
-    for _ in 0..2 {
-        let got = ask(&mut engine, 1, &get, now);
-        assert!(matches!(got, Some(Reply::Value(Some(_)))), "{got:?}");
-        check(&engine);
-    }
+    ask(&mut engine, 2, QueueOp::Get);
+    assert!(ask(&mut engine, 0, QueueOp::TaskDone { ticket: 1 }).is_some_and(refused));
+    engine.closed(2); // the consumer
+    let again = ask(&mut engine, 0, QueueOp::Get);
+    let Some(Reply::Item {
+        ticket, attempts, ..
+    }) = again
+    else {
+        panic!("{again:?}");
+    };
+    assert_eq!(attempts, 1, "taken once before");
     assert!(engine.objects.contains_key(&dict));
-    engine.closed(1);
+    let done = || QueueOp::TaskDone { ticket };
+    assert_eq!(ask(&mut engine, 0, done()), Some(Reply::Done));
+    assert!(ask(&mut engine, 0, done()).is_some_and(refused));
+    // The answer's proxy is the client's own.
+    engine.close(engine.connections[&0].session.unwrap(), dict);
     assert!(!engine.objects.contains_key(&dict));
+}
+
+fn refused(reply: Reply) -> bool {
+    matches!(reply, Reply::Error(ManagerError::NotHeld))
 }
 
 #[test]

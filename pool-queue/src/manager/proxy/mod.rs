@@ -1,6 +1,8 @@
 //! Proxies: what programs hold of the objects of a manager.
 
+mod backing;
 mod call;
+mod claim;
 mod condition;
 mod containers;
 mod counter;
@@ -15,6 +17,7 @@ mod shared;
 mod signal;
 
 pub use call::{Method, Proxy};
+pub use claim::ManagedClaim;
 pub use condition::{ConditionGuard, ConditionProxy};
 pub use containers::{DictProxy, NamespaceProxy, SetProxy};
 pub use counter::{Array, ArrayProxy, Counter, CounterProxy, ValueProxy};

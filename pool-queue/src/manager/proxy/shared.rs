@@ -4,6 +4,7 @@ use std::any::type_name;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use pool_core::Sendable;
 use pool_shm::{SegmentHandle, transfer};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::manager::error::ManagerError;
 use crate::manager::handle::Manager;
-use crate::manager::message::Make;
+use crate::manager::message::{Make, Wait};
 use crate::manager::value::{self, Object};
 
 /// Something that lives in a segment of shared memory, a [`Mutex`](pool_shm::sync::Mutex) or a [`Queue`](crate::Queue) say, and is kept by a
@@ -31,6 +32,40 @@ use crate::manager::value::{self, Object};
 pub struct Shared<S> {
     pub(super) object: Arc<Object>,
     thing: S,
+}
+
+/// How long a wait goes on without a look whether the manager is there.
+const LOOK: Duration = Duration::from_millis(100);
+
+impl<S> Shared<S> {
+    /// Attempts until something comes of it, the time is over, or the manager is gone: with it those may be gone who are waited for. An attempt
+    /// may wait so long, not at all at first.
+    pub(super) fn wait<R>(
+        &self,
+        wait: Wait,
+        mut attempt: impl FnMut(Duration) -> Result<R, ManagerError>,
+    ) -> Result<R, ManagerError> {
+        let deadline = match wait {
+            Wait::Now => return attempt(Duration::ZERO),
+            Wait::For(time) => Instant::now().checked_add(time),
+            Wait::Forever => None,
+        };
+        let mut time = Duration::ZERO;
+        loop {
+            match attempt(time) {
+                Err(ManagerError::WouldBlock | ManagerError::Timeout) => {}
+                done => return done,
+            }
+            if !time.is_zero() {
+                self.object.session.check()?;
+            }
+            time = deadline.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            if time.is_zero() {
+                return Err(ManagerError::Timeout);
+            }
+            time = time.min(LOOK);
+        }
+    }
 }
 
 impl<S: Sendable> Shared<S> {

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pool_shm::sync::Event;
 
@@ -21,9 +21,6 @@ pub struct EventProxy {
 }
 
 shared_proxy!(EventProxy, Event);
-
-/// How long a wait goes on without a look whether the manager is there.
-const LOOK: Duration = Duration::from_millis(100);
 
 impl EventProxy {
     /// Sets the flag and wakes all who wait.
@@ -61,7 +58,7 @@ impl EventProxy {
     ///
     /// The manager is gone and the flag is not set.
     pub fn wait(&self) -> Result<(), ManagerError> {
-        self.wait_until(None)
+        self.wait_for(Wait::Forever)
     }
 
     /// Waits until the flag is set, for `timeout` at most.
@@ -70,20 +67,14 @@ impl EventProxy {
     ///
     /// [`ManagerError::Timeout`]; the manager is gone and the flag is not set.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), ManagerError> {
-        self.wait_until(Instant::now().checked_add(timeout))
+        self.wait_for(within(timeout))
     }
 
-    fn wait_until(&self, deadline: Option<Instant>) -> Result<(), ManagerError> {
-        loop {
-            let left = deadline.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
-            if self.shared.wait_timeout(left.min(LOOK)) {
-                return Ok(());
-            }
-            if left.is_zero() {
-                return Err(ManagerError::Timeout);
-            }
-            self.shared.object.session.check()?;
-        }
+    fn wait_for(&self, wait: Wait) -> Result<(), ManagerError> {
+        self.shared.wait(wait, |time| {
+            let is_set = self.shared.wait_timeout(time);
+            is_set.then_some(()).ok_or(ManagerError::Timeout)
+        })
     }
 }
 
