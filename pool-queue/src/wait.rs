@@ -70,6 +70,14 @@ impl From<Damage> for Refusal {
     }
 }
 
+/// Keeps the processor for that long without touching memory that others use.
+pub(crate) fn rest(time: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
 /// Attempts until something comes of it or the time is over. The first attempt is told that it is the first: it must not rely on hints.
 pub(crate) fn wait_for<R>(
     event: &EventCount,

@@ -136,6 +136,13 @@ impl Protocol<'_> {
         head != load(&self.get.seen) || self.is_closed() || head != load(&self.put.position)
     }
 
+    /// How many messages there are, about.
+    #[cfg(not(loom))]
+    pub(crate) fn backlog(&self) -> u32 {
+        let (head, tail) = (load(&self.get.position), load(&self.put.position));
+        tail.count.wrapping_sub(head.count) & Shape::MAX
+    }
+
     /// The oldest message that is still there, or where the next one goes.
     #[cfg(not(loom))]
     pub(crate) fn head(&self) -> Position {

@@ -5,10 +5,11 @@ use super::damage::Damage;
 use super::errors::QueueError;
 use super::protocol::{End, Gate, Protocol, Stock};
 use super::shape::{Position, Shape, Span, UNIT};
-use crate::wait::{Refusal, Wait, wait_for};
+use crate::wait::{Refusal, Wait, rest, wait_for};
 use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
 use pool_shm::{Cells, Segment};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 // Offsets in the segment. Each end's lock and words share a pair of cache lines.
 const MAGIC: usize = 0;
@@ -29,6 +30,15 @@ const WORDS: usize = 5;
 const NEVER: u64 = u64::MAX;
 
 const MAGIC_WORD: u64 = u64::from_le_bytes(*b"queue-02");
+
+// Each look at the other end takes a cache line away from it while it works: who has to wait looks seldom, and finds more at once.
+
+/// How long a consumer that finds nothing waits before it looks again: less than an answer from another processor takes.
+const FIRST: Duration = Duration::from_nanos(400);
+/// How long a producer that finds no room waits for each message that is there: less than getting it takes, so the ring does not run empty meanwhile.
+const EACH: Duration = Duration::from_nanos(20);
+/// But not longer at a time.
+const LONGEST: Duration = Duration::from_micros(2);
 
 /// What goes into the ring as one message.
 #[derive(Debug, Clone, Copy)]
@@ -152,6 +162,7 @@ impl Ring {
         let protocol = self.protocol();
         wait_for(&protocol.get.moved, wait, |first_look| {
             if !first_look && !protocol.may_put(need) {
+                rest(EACH.saturating_mul(protocol.backlog()).min(LONGEST));
                 return None;
             }
             self.push_now(protocol, payloads, wait).transpose()
@@ -167,8 +178,11 @@ impl Ring {
         mut take: impl FnMut(Frame<'_>) -> bool,
     ) -> Result<usize, Refusal> {
         let protocol = self.protocol();
-        wait_for(&protocol.put.moved, wait, |_| {
+        wait_for(&protocol.put.moved, wait, |first_look| {
             if !protocol.may_get() {
+                if first_look {
+                    rest(FIRST);
+                }
                 return None;
             }
             self.pop_now(protocol, max, wait, &mut take).transpose()

@@ -85,7 +85,7 @@ impl Segment {
     /// whole: in huge pages, if they can be had (see [`super::map`]).
     pub(crate) fn create_gathered(len: usize) -> Result<Segment, ShmError> {
         /// Huge pages: smaller segments are not worth the calls.
-        const LEAST: usize = 4;
+        const LEAST: usize = 1;
         let huge = sys::huge_page_length().unwrap_or(usize::MAX);
         if len / huge < LEAST {
             return Segment::create(len);
