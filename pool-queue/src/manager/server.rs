@@ -51,7 +51,7 @@ const FIRST: u64 = 2;
 /// After the last message the server looks for more for so long before it sleeps: waking it would take longer.
 const SPIN: Duration = Duration::from_micros(50);
 /// How often it looks at the connection that spoke last before it looks at all of them.
-const LOOKS: u32 = 3;
+const LOOKS: u32 = 16;
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
 

@@ -20,6 +20,8 @@ use crate::sys;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a call looks for its answer before it sleeps: most come sooner than a sleeper wakes.
 const SPIN: Duration = Duration::from_micros(30);
+/// So long it does so without giving way: an idle server answers sooner.
+const ALONE: Duration = Duration::from_micros(10);
 /// After so many looks in vain only each [`PROBE`]th call looks again.
 const MISSES: u32 = 4;
 const PROBE: u64 = 16;
@@ -453,8 +455,11 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let now = Instant::now();
-                    if now.duration_since(began) < spin {
-                        std::thread::yield_now();
+                    let looked = now.duration_since(began);
+                    if looked < spin {
+                        if looked > ALONE {
+                            std::thread::yield_now();
+                        }
                         continue;
                     }
                     self.misses += u32::from(!spin.is_zero());
