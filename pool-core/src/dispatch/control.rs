@@ -6,6 +6,8 @@
 //!
 //! It is sparse: what is never used costs nothing, and what is used was reserved first.
 
+use std::time::Duration;
+
 use crossbeam::utils::CachePadded;
 use pool_shm::{Cells, Segment, ShmError};
 use serde::{Deserialize, Serialize};
@@ -426,12 +428,21 @@ impl Futex for SystemFutex {
     }
 }
 
-/// The same for a process that lets go of code before it sleeps.
+/// The same for a process that lets go of code when it has slept for a while.
 #[derive(Debug)]
 pub(crate) struct SheddingFutex;
 
+impl SheddingFutex {
+    /// Who sleeps longer is idle; sooner, as when a pool starts or between two calls, others want the processor more.
+    const WHILE: Duration = Duration::from_millis(50);
+}
+
 impl Futex for SheddingFutex {
     fn wait(&self, word: &AtomicU32, expected: u32) {
+        sys::futex_wait(word, expected, Some(Self::WHILE));
+        if word.load(Ordering::Relaxed) != expected {
+            return;
+        }
         let code = sys::unchanged_code();
         sys::forget_code(&code);
         sys::futex_wait(word, expected, None);

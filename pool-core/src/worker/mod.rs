@@ -45,6 +45,9 @@ use crate::yielding::{YIELDS, Yielding};
 /// tasks.
 const LOOKOUT: Duration = Duration::from_millis(1);
 
+/// Instead of a number of looks: the worker has had no work yet. It sleeps at once, since others may still have to be started.
+const NEW: u32 = u32::MAX;
+
 /// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds.
 const SHED: Duration = Duration::from_secs(1);
 
@@ -127,7 +130,7 @@ impl Worker {
             belongings,
             yields,
             yielding: Yielding::default(),
-            looks: 0,
+            looks: NEW,
             number: life.worker,
             exit_hook: terms.exit_hook,
             quota: Quota::new(terms),
@@ -290,17 +293,18 @@ impl Worker {
         let (pauses, yields) = self.yielding.budget(self.yields);
         let began = Instant::now();
         let mut turn = 0;
-        let looked_out = bell.look_out(slot, seen, || {
-            turn += 1;
-            if turn <= pauses {
-                std::hint::spin_loop();
-                return true;
-            }
-            if turn == pauses + yields {
-                boot::flush_output();
-            }
-            yields > 0 && self.yielding.give_way() && began.elapsed() < LOOKOUT
-        });
+        let looked_out = self.looks != NEW
+            && bell.look_out(slot, seen, || {
+                turn += 1;
+                if turn <= pauses {
+                    std::hint::spin_loop();
+                    return true;
+                }
+                if turn == pauses + yields {
+                    boot::flush_output();
+                }
+                yields > 0 && self.yielding.give_way() && began.elapsed() < LOOKOUT
+            });
         // The others look for as long as it takes until the next call, if one follows at once. Who is not needed for what comes
         // does not begin anew, or all would keep the processors from those who are.
         while !looked_out && self.looks < pauses + yields && bell.news() == seen {

@@ -161,7 +161,7 @@ fn memory(method: StartMethod) -> Result<Vec<Contender>, Failure> {
         // They have worked, and have had nothing to do since.
         pause(Duration::from_millis(1_100));
         pool.map(answer, 0..1_000_u64)?;
-        pause(Duration::from_millis(20));
+        pause(Duration::from_millis(200));
         let workers = pool.workers();
         let proportional: u64 = workers.iter().map(|worker| worker.proportional).sum();
         Ok(Unit::Kibibytes.figure(0.0, proportional as f64 / workers.len() as f64))
