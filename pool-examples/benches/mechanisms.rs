@@ -1,7 +1,5 @@
-//! Each mechanism alone, so that the effect of a change can be seen: `cargo bench -p pool-examples`, or with a name behind it.
-//!
-//! On a noisy machine look at instructions, which noise does not reach: build with `cargo bench -p pool-examples --no-run`, then run
-//! `valgrind --tool=callgrind` with the program that this prints and `--test NAME`.
+//! Each mechanism alone, so that the effect of a change can be seen: `cargo bench -p pool-examples --bench mechanisms`, with a name behind
+//! `--` for one. On a noisy machine look at the instructions too, which `instructions.rs` counts.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -23,7 +23,7 @@ use std::fmt;
 /// It lies in a segment of its own, or, up to 64 KiB of elements, in one with
 /// others of about its size: so a process may have tens of thousands of small
 /// arrays with a few dozen descriptors and maps. A worker that maps one of them
-/// maps its neighbours too. From four huge pages on (8 MiB on most machines) it
+/// maps its neighbours too. From one huge page on (2 MiB on most machines) it
 /// lies in huge pages, as far as the kernel can give them (Linux 6.1), which are
 /// written, unmapped and frozen many times faster.
 ///

@@ -84,10 +84,8 @@ impl Segment {
     /// As [`create`](Self::create), for an array, which will be used as a
     /// whole: in huge pages, if they can be had (see [`super::map`]).
     pub(crate) fn create_gathered(len: usize) -> Result<Segment, ShmError> {
-        /// Huge pages: smaller segments are not worth the calls.
-        const LEAST: usize = 1;
         let huge = sys::huge_page_length().unwrap_or(usize::MAX);
-        if len / huge < LEAST {
+        if len < huge {
             return Segment::create(len);
         }
         let segment = Segment::create_sparse(len)?;
