@@ -2,6 +2,7 @@
 
 use crate::queue::Damage;
 use pool_shm::sync::{EventCount, LockError, RawMutex, RawMutexGuard};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// How long a `try_` form waits for a lock at most: a peer that holds it is copying a message, or is stopped.
@@ -22,7 +23,19 @@ pub(crate) enum Wait {
     Until(Instant),
     /// As long as it takes.
     Forever,
+    /// Until then, or as long as it takes, but not longer than somebody else is there.
+    Beside(Option<Instant>, Watch),
 }
+
+/// Somebody without whom waiting may be in vain: a number, and how to ask whether it is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch {
+    pub(crate) number: u64,
+    pub(crate) is_there: fn(u64) -> bool,
+}
+
+/// How long a wait goes on without a look whether [`Watch`] is there.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl Wait {
     /// For that long from now on.
@@ -30,6 +43,16 @@ impl Wait {
         Instant::now()
             .checked_add(timeout)
             .map_or(Wait::Forever, Wait::Until)
+    }
+
+    /// Until when to wait, if there is an end; or that nobody may wait.
+    pub(crate) fn deadline(self) -> Result<Option<Instant>, Refusal> {
+        match self {
+            Wait::No => Err(Refusal::NotNow),
+            Wait::Until(deadline) => Ok(Some(deadline)),
+            Wait::Forever => Ok(None),
+            Wait::Beside(deadline, _) => Ok(deadline),
+        }
     }
 
     /// Takes a lock that is held for the time of a copy, waiting for it as long as this says.
@@ -43,10 +66,10 @@ impl Wait {
                 locked => return locked,
             }
         }
-        match self {
-            Wait::Forever => mutex.lock(),
-            Wait::Until(deadline) => mutex.lock_until(deadline),
-            Wait::No => mutex.lock_timeout(PATIENCE),
+        match self.deadline() {
+            Ok(None) => mutex.lock(),
+            Ok(Some(deadline)) => mutex.lock_until(deadline),
+            Err(_) => mutex.lock_timeout(PATIENCE),
         }
     }
 }
@@ -70,9 +93,9 @@ impl From<Damage> for Refusal {
     }
 }
 
-/// Keeps the processor for that long without touching memory that others use.
+/// Keeps the processor for that long without touching memory that others use, if they can use it meanwhile.
 pub(crate) fn rest(time: Duration) {
-    let begin = Instant::now();
+    let (begin, time) = (Instant::now(), if_worth_it(time));
     while begin.elapsed() < time {
         std::hint::spin_loop();
     }
@@ -87,12 +110,27 @@ pub(crate) fn wait_for<R>(
     if let Some(done) = attempt(true) {
         return done;
     }
-    let deadline = match wait {
-        Wait::No => return Err(Refusal::NotNow),
-        Wait::Until(deadline) => Some(deadline),
-        Wait::Forever => None,
+    let deadline = wait.deadline()?;
+    let watch = match wait {
+        Wait::Beside(_, watch) => Some(watch),
+        _ => None,
     };
-    event
-        .wait_until(deadline, || attempt(false))
-        .unwrap_or(Err(Refusal::Timeout))
+    loop {
+        let look = watch.and_then(|_| Instant::now().checked_add(LOOK));
+        let until = deadline.into_iter().chain(look).min();
+        if let Some(done) = event.wait_until(until, || attempt(false)) {
+            return done;
+        }
+        let is_there = watch.is_none_or(|watch| (watch.is_there)(watch.number));
+        if until == deadline || !is_there {
+            return Err(Refusal::Timeout);
+        }
+    }
+}
+
+/// So much time to look for what another side does, if it can do it meanwhile: there is a processor for each.
+pub(crate) fn if_worth_it(time: Duration) -> Duration {
+    static SEVERAL: LazyLock<bool> =
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+    if *SEVERAL { time } else { Duration::ZERO }
 }

@@ -6,6 +6,7 @@
 //!
 //! It is sparse: what is never used costs nothing, and what is used was reserved first.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -429,12 +430,19 @@ impl Futex for SystemFutex {
 }
 
 /// The same for a process that lets go of code when it has slept for a while.
-#[derive(Debug)]
-pub(crate) struct SheddingFutex;
+#[derive(Debug, Default)]
+pub(crate) struct SheddingFutex {
+    has_shed: Cell<bool>,
+}
 
 impl SheddingFutex {
     /// Who sleeps longer is idle; sooner, as when a pool starts or between two calls, others want the processor more.
     const WHILE: Duration = Duration::from_millis(50);
+
+    /// Whether it came to that.
+    pub(crate) fn has_shed(&self) -> bool {
+        self.has_shed.get()
+    }
 }
 
 impl Futex for SheddingFutex {
@@ -445,6 +453,7 @@ impl Futex for SheddingFutex {
         }
         let code = sys::unchanged_code();
         sys::forget_code(&code);
+        self.has_shed.set(true);
         sys::futex_wait(word, expected, None);
     }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::call::{Call, Input};
 use super::leave::{ask, must_leave};
-use super::{Link, Worker, run};
+use super::{Link, NEW, Worker, run};
 use crate::atomic::Ordering;
 use crate::current;
 use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Entry, Left};
@@ -183,7 +183,7 @@ impl Worker {
             let time = began.elapsed();
             control.slot(self.slot).report.count_busy(time);
             view.table.note_busy(time);
-            if entry == Entry::WithOthers {
+            if entry == Entry::WithOthers || self.looks == NEW {
                 self.looks = 0; // a call like it may follow at once
             }
         }

@@ -323,8 +323,11 @@ impl Worker {
         let wake = &self.control.slot(slot).wake;
         match self.sheds.filter(|next| began >= *next) {
             Some(_) => {
-                self.sheds = Some(began + SHED);
-                bell.sleep(slot, wake, seen, &SheddingFutex);
+                let futex = SheddingFutex::default();
+                bell.sleep(slot, wake, seen, &futex);
+                if futex.has_shed() {
+                    self.sheds = Some(Instant::now() + SHED);
+                }
             }
             None => bell.sleep(slot, wake, seen, &SystemFutex),
         }

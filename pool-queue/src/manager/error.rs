@@ -110,7 +110,7 @@ pub enum ManagerError {
     },
     /// The message is longer than the manager accepts.
     #[error(
-        "the message takes {len} bytes, the limit is {limit}; raise it with `Manager::builder().message_limit(…)`, make the bounded queue larger (`queue_from`), or share an array"
+        "the message takes {len} bytes, the limit is {limit}; raise it with `Manager::builder().message_limit(…)`, make the bounded queue larger (its `…_from` takes one of any size), or share an array"
     )]
     TooLarge {
         /// Bytes that it takes.

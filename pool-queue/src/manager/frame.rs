@@ -14,6 +14,8 @@ pub(crate) const VERSION: u16 = 3;
 const LEN: usize = 4;
 /// Bytes before the body.
 pub(crate) const HEAD: usize = 16;
+/// What is put comes back with so many bytes more around it at most.
+pub(crate) const MARGIN: u64 = 64;
 /// The longest body, unless a builder says otherwise.
 pub(crate) const LIMIT: usize = 64 << 20;
 

@@ -15,9 +15,9 @@ use super::engine::{Engine, Output, Settings, random};
 use super::error::ManagerError;
 use super::frame::{self, Decoder};
 use super::message::Reply;
-use super::session::if_worth_it;
 use super::threads::{Mailbox, Threads};
 use crate::sys::{self, Event, Interest, Peer, Poller};
+use crate::wait::if_worth_it;
 
 /// When a manager ends by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -413,6 +413,9 @@ impl Server {
         if let Some(connection) = self.connections.remove(&token) {
             // It vanishes with its last descriptor in any case.
             let _ = self.poller.remove(&connection.stream);
+            if !connection.unsent.is_empty() {
+                self.engine.not_delivered(token);
+            }
             drop(connection);
             self.engine.closed(token);
             self.listen(true);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pool_core::{Process, remote};
@@ -15,6 +15,7 @@ use super::frame::{self, Decoder, Frame};
 use super::message::{Reply, Request, Wait};
 use super::server::Lifetime;
 use crate::sys;
+use crate::wait::if_worth_it;
 
 /// How much longer than asked for a call waits for an answer, before the server counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,13 +72,6 @@ pub(crate) struct Session {
 
 /// The accounts of this process, by manager.
 static SESSIONS: Mutex<Option<HashMap<u64, Weak<Session>>>> = Mutex::new(None);
-
-/// So much time to look for what the other side does, if it can do it meanwhile: there is a processor for each.
-pub(crate) fn if_worth_it(time: Duration) -> Duration {
-    static SEVERAL: LazyLock<bool> =
-        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
-    if *SEVERAL { time } else { Duration::ZERO }
-}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,9 +176,21 @@ impl Session {
         }
     }
 
+    /// Whether the manager of that number is there, as far as this process uses it.
+    pub(crate) fn is_there(manager: u64) -> bool {
+        let session = lock(&SESSIONS)
+            .as_ref()
+            .and_then(|sessions| sessions.get(&manager)?.upgrade());
+        session.is_some_and(|session| session.check().is_ok())
+    }
+
     /// Looks whether the manager is still there. A connection that waits for no answer can only be read when it has ended.
     pub(crate) fn check(&self) -> Result<(), ManagerError> {
-        let mut connection = self.checkout()?;
+        self.is_usable()?;
+        // If all are in calls, those notice it.
+        let Some(mut connection) = lock(&self.idle).pop() else {
+            return Ok(());
+        };
         match connection.receive(Some(Instant::now()), &self.address) {
             Ok(None) => {
                 self.put_back(connection);
@@ -249,7 +255,7 @@ impl Session {
         error
     }
 
-    fn checkout(&self) -> Result<Connection, ManagerError> {
+    fn is_usable(&self) -> Result<(), ManagerError> {
         if let Some(reason) = self.gone.get() {
             return Err(gone(&self.address, reason));
         }
@@ -257,6 +263,11 @@ impl Session {
             let reason = "this process is a copy of the one that the proxy belongs to";
             return Err(ManagerError::refused(reason));
         }
+        Ok(())
+    }
+
+    fn checkout(&self) -> Result<Connection, ManagerError> {
+        self.is_usable()?;
         if let Some(connection) = lock(&self.idle).pop() {
             return Ok(connection);
         }
@@ -399,8 +410,8 @@ impl Connection {
         let len = written.map_err(|error| ManagerError::Encode {
             reason: error.to_string(),
         })? as u64;
-        // What was put must come back in one message too, with a little around it.
-        if len > limit.saturating_sub(64) {
+        // What was put must come back in one message too.
+        if len > limit.saturating_sub(frame::MARGIN) {
             return Err(ManagerError::TooLarge { len, limit });
         }
         self.write(&frame).map_err(|error| gone(address, error))?;

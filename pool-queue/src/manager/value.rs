@@ -92,6 +92,12 @@ fn note(error: ManagerError) -> String {
     text
 }
 
+/// Why the value that this thread put into a queue in shared memory last, or got from one, could not be serialised or read, if it was for a
+/// proxy in it.
+pub(crate) fn take_failure() -> Option<ManagerError> {
+    FAILURE.take()
+}
+
 /// Serialises a value; its proxies get leases.
 pub(crate) fn encode_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, ManagerError> {
     FAILURE.take();
@@ -134,6 +140,7 @@ pub(crate) fn decode_bytes<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Manag
 
 /// Runs `put`, which serialises a value into a queue in shared memory. What it pinned is let go if it fails.
 pub(crate) fn putting<R, E>(holder: &Object, put: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+    FAILURE.take(); // of something else
     let entered = Entered::new(Travel::Put {
         manager: holder.session.manager,
         holder: holder.id,
@@ -149,6 +156,7 @@ pub(crate) fn putting<R, E>(holder: &Object, put: impl FnOnce() -> Result<R, E>)
 
 /// Runs `get`, which reads a value out of a queue in shared memory.
 pub(crate) fn getting<R>(holder: &Object, get: impl FnOnce() -> R) -> R {
+    FAILURE.take(); // of something else
     let _entered = Entered::new(Travel::Got {
         manager: holder.session.manager,
         holder: holder.id,
@@ -162,6 +170,7 @@ pub(crate) fn claiming<R, E>(
     holder: &Object,
     get: impl FnOnce() -> Result<R, E>,
 ) -> Result<(R, Vec<u64>), E> {
+    FAILURE.take(); // of something else
     let entered = Entered::new(Travel::Claimed {
         manager: holder.session.manager,
         pinned: Vec::new(),

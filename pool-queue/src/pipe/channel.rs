@@ -86,11 +86,8 @@ impl Channel {
         if lock(&self.incoming).has_bytes() {
             return Ok(true);
         }
-        let deadline = match wait {
-            Wait::No => Some(std::time::Instant::now()),
-            Wait::Until(deadline) => Some(deadline),
-            Wait::Forever => None,
-        };
+        let now = |_| Some(std::time::Instant::now());
+        let deadline = wait.deadline().unwrap_or_else(now);
         let ready = sys::wait_ready(&[self.socket.as_fd()], false, deadline);
         Ok(ready.map_err(RecvError::System)?.contains(&true))
     }

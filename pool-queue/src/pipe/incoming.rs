@@ -240,11 +240,7 @@ impl Incoming {
 }
 
 fn wait_for_bytes(socket: BorrowedFd<'_>, wait: Wait) -> Result<(), RecvError> {
-    let deadline = match wait {
-        Wait::No => return Err(RecvError::Empty),
-        Wait::Until(deadline) => Some(deadline),
-        Wait::Forever => None,
-    };
+    let deadline = wait.deadline().map_err(|_| RecvError::Empty)?;
     match sys::wait_ready(&[socket], false, deadline) {
         Ok(ready) if ready.contains(&true) => Ok(()),
         Ok(_) => Err(RecvError::Timeout),

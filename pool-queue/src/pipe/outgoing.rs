@@ -98,11 +98,7 @@ impl Outgoing {
 }
 
 fn wait_for_room(socket: BorrowedFd<'_>, wait: Wait) -> Result<(), SendError<()>> {
-    let deadline = match wait {
-        Wait::No => return Err(SendError::Full(())),
-        Wait::Until(deadline) => Some(deadline),
-        Wait::Forever => None,
-    };
+    let deadline = wait.deadline().map_err(|_| SendError::Full(()))?;
     match sys::wait_ready(&[socket], true, deadline) {
         Ok(ready) if ready.contains(&true) => Ok(()),
         Ok(_) => Err(SendError::Timeout(())),

@@ -37,8 +37,9 @@ const MAGIC_WORD: u64 = u64::from_le_bytes(*b"queue-02");
 const FIRST: Duration = Duration::from_nanos(400);
 /// How long a producer that finds no room waits for each message that is there: less than getting it takes, so the ring does not run empty meanwhile.
 const EACH: Duration = Duration::from_nanos(20);
-/// But not longer at a time.
+/// But not longer at a time, and not more often in one wait: then somebody else has the consumer's processor.
 const LONGEST: Duration = Duration::from_micros(2);
+const RESTS: u32 = 8;
 
 /// What goes into the ring as one message.
 #[derive(Debug, Clone, Copy)]
@@ -160,9 +161,12 @@ impl Ring {
         };
         let need = Shape::frame_units(first.bytes.len()).unwrap_or(u32::MAX);
         let protocol = self.protocol();
+        let mut rests = 0..RESTS;
         wait_for(&protocol.get.moved, wait, |first_look| {
             if !first_look && !protocol.may_put(need) {
-                rest(EACH.saturating_mul(protocol.backlog()).min(LONGEST));
+                if rests.next().is_some() {
+                    rest(EACH.saturating_mul(protocol.backlog()).min(LONGEST));
+                }
                 return None;
             }
             self.push_now(protocol, payloads, wait).transpose()
@@ -180,7 +184,7 @@ impl Ring {
         let protocol = self.protocol();
         wait_for(&protocol.put.moved, wait, |first_look| {
             if !protocol.may_get() {
-                if first_look {
+                if first_look && !matches!(wait, Wait::No) {
                     rest(FIRST);
                 }
                 return None;

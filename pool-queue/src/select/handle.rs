@@ -78,10 +78,9 @@ impl<'a> Select<'a> {
 
     fn waiting(&self, wait: Wait) -> Option<usize> {
         let first = self.turn.load(Ordering::Relaxed);
-        let found = match wait {
-            Wait::No => protocol::look(&self.sources, first, true),
-            Wait::Until(deadline) => protocol::wait(&self.sources, first, Some(deadline)),
-            Wait::Forever => protocol::wait(&self.sources, first, None),
+        let found = match wait.deadline() {
+            Err(_) => protocol::look(&self.sources, first, true),
+            Ok(deadline) => protocol::wait(&self.sources, first, deadline),
         }?;
         self.turn.store(found + 1, Ordering::Relaxed);
         Some(found)

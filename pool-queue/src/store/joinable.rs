@@ -229,24 +229,32 @@ impl<T> Claim<T> {
     /// # Panics
     /// If it is called in a fork of the process that got the item, which does not have it.
     pub fn task_done(mut self) -> Result<T, Damage> {
+        assert!(
+            self.is_ours(),
+            "the item is with the process {}, this is a fork of it",
+            self.owner.pid
+        );
         let value = self.value.take().expect("taken here only");
         let ours = self.backlog.store.finish(self.place, self.owner);
         match ours {
             Ok(true) => Ok(value),
-            Ok(false) => {
-                assert!(
-                    sys::current_process() == self.owner,
-                    "the item is with the process {}, this is a fork of it",
-                    self.owner.pid
-                );
-                Err(Damage::store(
-                    "a claim that the queue does not know",
-                    self.place.1,
-                ))
-            }
+            Ok(false) => Err(Damage::store(
+                "a claim that the queue does not know",
+                self.place.1,
+            )),
             Err(Refusal::Damaged(damage)) => Err(damage),
             Err(_) => Err(Damage::store("a lock that was waited for without end", 0)),
         }
+    }
+
+    /// Whether this process got it, and is no fork of the one that did.
+    pub(crate) fn is_ours(&self) -> bool {
+        sys::current_process() == self.owner
+    }
+
+    /// Whether the item goes back into the queue if this is dropped.
+    pub(crate) fn goes_back(&self) -> bool {
+        self.backlog.store.plan().rules.gives_back
     }
 
     /// How often the item was got, this time included; more than once only in a queue that gives back.
@@ -272,7 +280,7 @@ impl<T> DerefMut for Claim<T> {
 
 impl<T> Drop for Claim<T> {
     fn drop(&mut self) {
-        if self.value.is_some() && sys::current_process() == self.owner {
+        if self.value.is_some() && self.is_ours() {
             let _ = self.backlog.store.abandon(self.place, self.owner);
         }
     }

@@ -1,5 +1,6 @@
 //! Clients that are killed: what they held is free, what they waited for forgotten, what only they knew gone.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use pool_core::{Pool, Process, Sendable};
@@ -317,4 +318,27 @@ fn proxies_in_an_item_live_until_it_is_done() {
     }
     drop(queues);
     until(0, || manager.objects().unwrap());
+}
+
+/// Whether a fork of a process that has an item is refused, and what the process itself is told.
+fn report_in_a_fork_first(queue: JoinableQueueProxy<u32>) -> (bool, Result<u32, ManagerError>) {
+    let claim = Cell::new(Some(queue.get().unwrap()));
+    let fork = Process::builder().fork(|| claim.take().unwrap().task_done().is_err());
+    let is_refused = fork.unwrap().join().unwrap();
+    (is_refused, claim.take().unwrap().task_done())
+}
+
+#[test]
+fn an_item_is_not_that_of_a_fork() {
+    let _guard = Leftovers::watch();
+    let manager = Manager::start().unwrap();
+    for queue in [
+        manager.joinable_queue(4).unwrap(),
+        manager.unbounded_joinable_queue().unwrap(),
+    ] {
+        queue.put(7).unwrap();
+        let process = Process::spawn(report_in_a_fork_first, queue.clone()).unwrap();
+        assert_eq!(process.join().unwrap(), (true, Ok(7)));
+        queue.join().unwrap();
+    }
 }

@@ -142,6 +142,28 @@ fn manager_joinable_queue_task_done_and_join() {
 }
 
 #[test]
+fn a_closed_queue_with_items_that_may_come_back_is_not_at_its_end() {
+    let (_guard, manager) = started();
+    for queue in [
+        manager.joinable_queue::<u32>(8).unwrap(),
+        manager.unbounded_joinable_queue().unwrap(),
+    ] {
+        queue.put(1).unwrap();
+        let claim = queue.get().unwrap();
+        queue.close().unwrap();
+        assert!(matches!(queue.try_get(), Err(ManagerError::WouldBlock)));
+        thread::scope(|scope| {
+            let rest = scope.spawn(|| queue.iter().map(|one| one.unwrap().task_done()).collect());
+            drop(claim);
+            let rest: Vec<_> = rest.join().unwrap();
+            assert_eq!(rest, [Ok(1)]);
+        });
+        assert!(matches!(queue.get(), Err(ManagerError::Closed)));
+        queue.join().unwrap();
+    }
+}
+
+#[test]
 fn a_joinable_queue_that_does_not_give_back_reports_its_losses() {
     let (_guard, manager) = started();
     let queue = pool_queue::JoinableQueue::<u32>::new(4).unwrap();
@@ -151,6 +173,13 @@ fn a_joinable_queue_that_does_not_give_back_reports_its_losses() {
     let error = queue.join().unwrap_err().to_string();
     assert!(error.contains("1 items were lost"), "{error}");
     queue.join().unwrap();
+    // What a lost item names is kept no longer.
+    let lists = pool_queue::JoinableQueue::<ListProxy<u8>>::new(4).unwrap();
+    let lists = manager.joinable_queue_from(lists).unwrap();
+    let before = manager.objects().unwrap();
+    lists.put(manager.list().unwrap()).unwrap();
+    drop(lists.get().unwrap());
+    assert_eq!(manager.objects(), Ok(before));
 }
 
 #[test]
@@ -160,7 +189,7 @@ fn a_message_larger_than_a_bounded_queue_is_told_what_to_do() {
     let queue = manager.lifo_queue_from(small.build().unwrap()).unwrap();
     let error = queue.put(vec![0_u8; 1000]).unwrap_err();
     assert!(matches!(error, ManagerError::TooLarge { limit: 100, .. }));
-    assert!(error.to_string().contains("queue_from"), "{error}");
+    assert!(error.to_string().contains("_from"), "{error}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) use self::hosted::{Completion, Job, Produced, Work};
 pub(crate) use self::object::Cell;
 use self::object::{Body, Object};
 use super::error::ManagerError;
+use super::frame;
 use super::message::{Make, Op, Reply, Request, Wait};
 
 /// What holds for the whole life of a server.
@@ -51,6 +52,8 @@ struct Connection {
     session: Option<u64>,
     /// A request of it waits or runs; until that is answered it asks nothing else.
     is_busy: bool,
+    /// If it was answered last with an item that is to be reported done: of which object, and the ticket.
+    given: Option<(u64, u64)>,
 }
 
 /// A process that uses the manager.
@@ -279,6 +282,9 @@ impl Engine {
         message: Request,
         now: Instant,
     ) -> Result<Option<Reply>, ManagerError> {
+        if let Some(connection) = self.connections.get_mut(&who.connection) {
+            connection.given = None; // it has the last answer
+        }
         for id in message.blobs().into_iter().flat_map(|blob| &blob.refs) {
             self.object(*id)?;
         }
@@ -398,6 +404,18 @@ impl Engine {
         });
     }
 
+    /// What is put must come back in one message too, with a little around it.
+    fn check_length(&self, op: &Op) -> Result<(), ManagerError> {
+        let limit = self.settings.limit;
+        let longest = op.blobs().iter().map(|blob| blob.bytes.len() as u64).max();
+        match longest {
+            Some(len) if len > limit.saturating_sub(frame::MARGIN) => {
+                Err(ManagerError::TooLarge { len, limit })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn operate(
         &mut self,
         who: Who,
@@ -407,6 +425,7 @@ impl Engine {
         wait: Wait,
         now: Instant,
     ) -> Result<Option<Reply>, ManagerError> {
+        self.check_length(&op)?;
         let object = self.object(id)?;
         let waits_in_line = object.body.keeps_order(&op) && !object.parked.is_empty();
         let mut effects = Effects::default();
@@ -416,7 +435,7 @@ impl Engine {
             object.body.attempt(who, &mut op, &mut effects)
         };
         if let Some(reply) = done {
-            let reply = self.settle(who.session, reply, effects);
+            let reply = self.settle(who, id, reply, effects);
             self.wake(id);
             return reply.map(Some);
         }
@@ -449,13 +468,21 @@ impl Engine {
     /// Gives the proxies in a reply to the client, then lets those go that have left the object's keeping.
     fn settle(
         &mut self,
-        session: u64,
+        who: Who,
+        object: u64,
         reply: Result<Reply, ManagerError>,
         effects: Effects,
     ) -> Result<Reply, ManagerError> {
+        let mut given = None;
         if let Ok(reply) = &reply {
             let refs: Vec<u64> = reply.blobs().flat_map(|blob| blob.refs.clone()).collect();
-            self.deliver(session, &refs);
+            self.deliver(who.session, &refs);
+            if let Reply::Item { ticket, .. } = reply {
+                given = Some((object, *ticket));
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(&who.connection) {
+            connection.given = given;
         }
         self.keep(&effects.kept);
         self.release(effects.released);
@@ -485,7 +512,7 @@ impl Engine {
                     continue;
                 };
                 if let Some(parked) = self.unpark(connection) {
-                    let reply = self.settle(parked.who.session, reply, effects);
+                    let reply = self.settle(parked.who, id, reply, effects);
                     self.answer(connection, parked.request, reply);
                 }
                 again = true;
@@ -677,8 +704,11 @@ impl Engine {
 
 /// What went wrong after the fact.
 impl Engine {
-    /// A reply could not be sent: the proxies in it are not the client's.
+    /// A reply was too long to be sent: the proxies in it are not the client's, nor is the item, if it was one.
     pub(crate) fn take_back(&mut self, connection: u64, reply: &Reply) {
+        if self.not_delivered(connection) {
+            return;
+        }
         let session = self
             .connections
             .get(&connection)
@@ -686,6 +716,30 @@ impl Engine {
         for id in reply.blobs().flat_map(|blob| &blob.refs) {
             self.close(session.unwrap_or_default(), *id);
         }
+    }
+
+    /// The last reply did not arrive, or not as a whole. If it was an item of a joinable queue, which knows it still, that goes back with the
+    /// proxies in it.
+    pub(crate) fn not_delivered(&mut self, connection: u64) -> bool {
+        let Some(state) = self.connections.get_mut(&connection) else {
+            return false;
+        };
+        let (Some((id, ticket)), Some(session)) = (state.given.take(), state.session) else {
+            return false;
+        };
+        let Some(Object {
+            body: Body::Queue(queue),
+            ..
+        }) = self.objects.get_mut(&id)
+        else {
+            return false;
+        };
+        let Some(refs) = queue.give_back(session, ticket) else {
+            return false;
+        };
+        refs.into_iter().for_each(|id| self.close(session, id));
+        self.wake(id);
+        true
     }
 }
 

@@ -67,7 +67,8 @@ impl Queue {
             }
             QueueOp::Get => match self.take() {
                 Some((place, item)) => self.give(who, place, item, effects),
-                None if self.closed => return Some(Err(ManagerError::Closed)),
+                // What is with consumers may come back.
+                None if self.closed && !self.is_taken() => return Some(Err(ManagerError::Closed)),
                 None => return None,
             },
             QueueOp::Len => Reply::Number(self.items.len() as u64),
@@ -81,27 +82,19 @@ impl Queue {
                 items.values().for_each(|item| effects.release(&item.value));
                 Reply::Number(items.len() as u64)
             }
-            QueueOp::TaskDone { ticket } => match self.untake(who, *ticket) {
+            QueueOp::TaskDone { ticket } => match self.untake(who.session, *ticket) {
                 Some((_, item)) => {
                     effects.release(&item.value);
                     Reply::Done
                 }
                 None => return Some(Err(ManagerError::NotHeld)),
             },
-            QueueOp::GiveBack { ticket } => match self.untake(who, *ticket) {
-                Some((place, item)) => {
-                    self.items.insert(place, item);
-                    Reply::Done
-                }
+            QueueOp::GiveBack { ticket } => match self.give_back(who.session, *ticket) {
+                Some(_) => Reply::Done,
                 None => return Some(Err(ManagerError::NotHeld)),
             },
-            QueueOp::Join => {
-                let busy = self.taken.as_ref().is_some_and(|taken| !taken.is_empty());
-                if busy || !self.items.is_empty() {
-                    return None;
-                }
-                Reply::Done
-            }
+            QueueOp::Join if self.is_taken() || !self.items.is_empty() => return None,
+            QueueOp::Join => Reply::Done,
         };
         Some(Ok(reply))
     }
@@ -132,15 +125,28 @@ impl Queue {
         reply
     }
 
+    /// Whether consumers have items that are not done.
+    fn is_taken(&self) -> bool {
+        self.taken.as_ref().is_some_and(|taken| !taken.is_empty())
+    }
+
     /// Takes an item out of a client's hands, if it is there.
-    fn untake(&mut self, who: Who, ticket: u64) -> Option<(Place, Item)> {
+    fn untake(&mut self, session: u64, ticket: u64) -> Option<(Place, Item)> {
         let taken = self.taken.as_mut()?;
-        let own = taken.get_mut(&who.session)?;
+        let own = taken.get_mut(&session)?;
         let found = own.remove(&ticket);
         if own.is_empty() {
-            taken.remove(&who.session);
+            taken.remove(&session);
         }
         found
+    }
+
+    /// Puts an item that a client has back to its place; the objects whose proxies are in it.
+    pub(crate) fn give_back(&mut self, session: u64, ticket: u64) -> Option<Vec<u64>> {
+        let (place, item) = self.untake(session, ticket)?;
+        let refs = item.value.refs.clone();
+        self.items.insert(place, item);
+        Some(refs)
     }
 
     /// A client is gone: what it had got and not done is there again, where it was.

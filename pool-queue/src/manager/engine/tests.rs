@@ -244,6 +244,58 @@ fn a_taken_item_keeps_its_objects_until_it_is_done() {
     assert!(!engine.objects.contains_key(&dict));
 }
 
+#[test]
+fn an_item_whose_answer_did_not_arrive_is_there_again() {
+    let mut engine = engine();
+    let now = Instant::now();
+    (0..2).for_each(|connection| join(&mut engine, connection, now));
+    let queue = Make::Queue {
+        order: Order::Fifo,
+        joinable: true,
+    };
+    let queue = make(&mut engine, 0, queue, now);
+    let dict = make(&mut engine, 0, Make::Dict, now);
+    let value = Blob {
+        bytes: vec![1],
+        refs: vec![dict],
+    };
+    let ask = |engine: &mut Engine, connection, op| {
+        let reply = ask(engine, connection, &perform(queue, Op::Queue(op)), now);
+        check(engine);
+        reply
+    };
+    ask(&mut engine, 0, QueueOp::Put { rank: 0, value });
+    let got = ask(&mut engine, 1, QueueOp::Get);
+    assert!(matches!(got, Some(Reply::Item { .. })));
+    assert!(engine.not_delivered(1));
+    check(&engine);
+    // Now it is delivered: the next question shows that.
+    let got = ask(&mut engine, 1, QueueOp::Get);
+    assert!(matches!(got, Some(Reply::Item { attempts: 1, .. })));
+    ask(&mut engine, 1, QueueOp::Len);
+    assert!(!engine.not_delivered(1));
+    assert_eq!(ask(&mut engine, 0, QueueOp::Len), Some(Reply::Number(0)));
+}
+
+#[test]
+fn what_would_not_come_back_in_one_message_is_not_put() {
+    let mut engine = engine();
+    let now = Instant::now();
+    join(&mut engine, 0, now);
+    let dict = make(&mut engine, 0, Make::Dict, now);
+    let blob = |len| Blob {
+        bytes: vec![1; len],
+        refs: Vec::new(),
+    };
+    let set = perform(dict, Op::Dict(DictOp::Set(blob(1), blob((1 << 20) - 10))));
+    let reply = ask(&mut engine, 0, &set, now);
+    let too_large = ManagerError::TooLarge {
+        len: (1 << 20) - 10,
+        limit: 1 << 20,
+    };
+    assert_eq!(reply, Some(Reply::Error(too_large)));
+}
+
 fn refused(reply: Reply) -> bool {
     matches!(reply, Reply::Error(ManagerError::NotHeld))
 }

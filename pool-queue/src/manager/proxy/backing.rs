@@ -5,7 +5,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pool_core::Sendable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,7 +13,7 @@ use super::shared::Shared;
 use super::{expect_reply, proxy};
 use crate::manager::error::ManagerError;
 use crate::manager::handle::Manager;
-use crate::manager::message::{Make, Op, Order, QueueOp, Reply, Wait};
+use crate::manager::message::{Blob, Make, Op, Order, QueueOp, Reply, Wait};
 use crate::manager::value::{self, Object};
 use crate::wait;
 use crate::{
@@ -106,25 +105,24 @@ pub(super) struct Held<Q> {
 proxy!(Held<Q>);
 
 /// A value that the server gave out.
-pub(super) struct Item<T> {
+pub(super) struct Item {
     pub(super) rank: u64,
     pub(super) ticket: u64,
     pub(super) attempts: u32,
-    pub(super) value: Result<T, ManagerError>,
+    pub(super) value: Blob,
 }
 
 impl<Q> Held<Q> {
-    pub(super) fn get<T: Sendable>(&self, wait: Wait) -> Result<Item<T>, ManagerError> {
+    pub(super) fn get(&self, wait: Wait) -> Result<Item, ManagerError> {
         let reply = self.object.operate(Op::Queue(QueueOp::Get), wait);
         expect_reply!(
             reply,
-            Reply::Item { rank, ticket, attempts, value } => Item {
-                rank,
-                ticket,
-                attempts,
-                value: value::decode(&self.object.session, value),
-            }
+            Reply::Item { rank, ticket, attempts, value } => Item { rank, ticket, attempts, value }
         )
+    }
+
+    pub(super) fn decode<T: Sendable>(&self, value: Blob) -> Result<T, ManagerError> {
+        value::decode(&self.object.session, value)
     }
 
     fn put<T: Sendable>(&self, rank: u64, value: &T, wait: Wait) -> Result<(), ManagerError> {
@@ -173,16 +171,9 @@ impl<Q: Bounded> Backing<Q> {
         match self {
             Backing::Server(queue) => queue.put(rank, &value, wait),
             Backing::Memory(queue) => {
-                let mut left = Some(value);
-                queue.wait(wait, |time| {
-                    let value = left.take().expect("handed back by what failed before");
-                    let put = || Bounded::put(&**queue, rank, value, patience(time));
-                    value::putting(&queue.object, put).map_err(|error| {
-                        let why = not_put(&error);
-                        left = Some(error.into_value());
-                        why
-                    })
-                })
+                let put = || Bounded::put(&**queue, rank, value, queue.patience(wait));
+                let put = value::putting(&queue.object, put).map_err(not_put);
+                queue.explain(put)
             }
         }
     }
@@ -199,12 +190,13 @@ impl<Q: Bounded> Backing<Q> {
         match self {
             Backing::Server(queue) => {
                 let item = queue.get(wait)?;
-                Ok(make(item.rank, item.value?))
+                Ok(make(item.rank, queue.decode(item.value)?))
             }
-            Backing::Memory(queue) => queue.wait(wait, |time| {
-                let get = || Bounded::get(&**queue, patience(time));
-                value::getting(&queue.object, get).map_err(not_got)
-            }),
+            Backing::Memory(queue) => {
+                let get = || Bounded::get(&**queue, queue.patience(wait));
+                let got = value::getting(&queue.object, get).map_err(not_got);
+                queue.explain(got)
+            }
         }
     }
 
@@ -332,27 +324,18 @@ impl<'de, Q: Sendable> Deserialize<'de> for Backing<Q> {
     }
 }
 
-/// How long a queue in shared memory may wait.
-pub(super) fn patience(time: Duration) -> wait::Wait {
-    if time.is_zero() {
-        wait::Wait::No
-    } else {
-        wait::Wait::within(time)
-    }
-}
-
-fn not_put<T>(error: &PutError<T>) -> ManagerError {
+fn not_put<T>(error: PutError<T>) -> ManagerError {
     match error {
         PutError::Full(_) => ManagerError::WouldBlock,
         PutError::Timeout(_) => ManagerError::Timeout,
         PutError::Closed(_) => ManagerError::Closed,
         PutError::TooLarge { need, capacity, .. } => ManagerError::TooLarge {
-            len: *need as u64,
-            limit: *capacity as u64,
+            len: need as u64,
+            limit: capacity as u64,
         },
-        PutError::Encode { reason, .. } => ManagerError::Encode {
-            reason: reason.clone(),
-        },
+        PutError::Encode { reason, .. } => {
+            value::take_failure().unwrap_or(ManagerError::Encode { reason })
+        }
         other => ManagerError::system("the queue's memory", other),
     }
 }
@@ -362,10 +345,10 @@ pub(super) fn not_got(error: GetError) -> ManagerError {
         GetError::Empty => ManagerError::WouldBlock,
         GetError::Timeout => ManagerError::Timeout,
         GetError::Closed => ManagerError::Closed,
-        GetError::Decode(error) => ManagerError::Decode {
+        GetError::Decode(error) => value::take_failure().unwrap_or_else(|| ManagerError::Decode {
             type_name: error.type_name().to_owned(),
             reason: error.reason().to_owned(),
-        },
+        }),
         other => ManagerError::system("the queue's memory", other),
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use pool_core::Sendable;
 
-use super::backing::{Backing, Bounded, Held, not_got, patience};
+use super::backing::{Backing, Bounded, Held, not_got};
+use super::shared::Shared;
 use crate::manager::error::ManagerError;
 use crate::manager::message::{QueueOp, Wait};
 use crate::manager::value::{self, Object};
@@ -18,22 +19,30 @@ use crate::{Claim, JoinableQueue};
 /// place in the queue, as it does when the process ends.
 #[must_use = "call `task_done` when the item is done; dropping it gives it back"]
 pub struct ManagedClaim<T> {
-    item: Option<Item<T>>,
+    item: Item<T>,
 }
 
 enum Item<T> {
-    /// In shared memory, and the objects whose proxies are in the value, which the queue keeps.
-    Memory {
-        claim: Claim<T>,
-        queue: Arc<Object>,
-        pinned: Vec<u64>,
-    },
+    Memory(InMemory<T>),
     Server {
         value: T,
-        ticket: u64,
         attempts: u32,
-        queue: Held<JoinableQueue<T>>,
+        ticket: Ticket<T>,
     },
+}
+
+/// A claim of a queue in shared memory, which keeps the objects whose proxies are in the value.
+struct InMemory<T> {
+    claim: Option<Claim<T>>,
+    pinned: Vec<u64>,
+    queue: Arc<Object>,
+}
+
+/// What the server knows an item by. It is given back when this is dropped.
+struct Ticket<T> {
+    queue: Held<JoinableQueue<T>>,
+    number: u64,
+    is_done: bool,
 }
 
 impl<T: Sendable> ManagedClaim<T> {
@@ -42,37 +51,29 @@ impl<T: Sendable> ManagedClaim<T> {
         wait: Wait,
     ) -> Result<ManagedClaim<T>, ManagerError> {
         let item = match queue {
-            Backing::Memory(queue) => {
-                let (claim, pinned) = queue.wait(wait, |time| {
-                    let get = || Bounded::get(&**queue, patience(time));
-                    value::claiming(&queue.object, get).map_err(not_got)
-                })?;
-                let queue = Arc::clone(&queue.object);
-                Item::Memory {
-                    claim,
-                    queue,
-                    pinned,
-                }
-            }
+            Backing::Memory(queue) => Item::Memory(InMemory::get(queue, wait)?),
             Backing::Server(queue) => {
-                let got = queue.get(wait)?;
-                let ticket = got.ticket;
-                match got.value {
+                let item = queue.get(wait)?;
+                let ticket = Ticket {
+                    queue: queue.clone(),
+                    number: item.ticket,
+                    is_done: false,
+                };
+                match queue.decode(item.value) {
                     Ok(value) => Item::Server {
                         value,
+                        attempts: item.attempts.saturating_add(1),
                         ticket,
-                        attempts: got.attempts.saturating_add(1),
-                        queue: queue.clone(),
                     },
                     Err(error) => {
                         // What cannot be decoded is done: nobody could do more.
-                        queue.tell(QueueOp::TaskDone { ticket }, Wait::Now)?;
+                        ticket.done()?;
                         return Err(error);
                     }
                 }
             }
         };
-        Ok(ManagedClaim { item: Some(item) })
+        Ok(ManagedClaim { item })
     }
 }
 
@@ -81,46 +82,88 @@ impl<T> ManagedClaim<T> {
     ///
     /// # Errors
     ///
-    /// The manager is gone and the queue is without a bound; something wrote over the queue.
-    ///
-    /// # Panics
-    ///
-    /// If it is called in a fork of the process that got the item, which does not have it.
-    pub fn task_done(mut self) -> Result<T, ManagerError> {
-        match self.item.take().expect("taken here only") {
-            Item::Memory {
-                claim,
-                queue,
-                pinned,
-            } => {
-                let done = claim.task_done();
-                let value = done.map_err(|damage| ManagerError::system("the queue", damage))?;
-                value::unpin(&queue, pinned);
-                Ok(value)
-            }
-            Item::Server {
-                value,
-                ticket,
-                queue,
-                ..
-            } => {
-                queue.tell(QueueOp::TaskDone { ticket }, Wait::Now)?;
-                Ok(value)
-            }
+    /// The manager is gone and the queue is without a bound; something wrote over the queue; or this is a fork of the process that got the item,
+    /// which does not have it. The item is not done then.
+    pub fn task_done(self) -> Result<T, ManagerError> {
+        match self.item {
+            Item::Memory(claim) => claim.done(),
+            Item::Server { value, ticket, .. } => ticket.done().map(|()| value),
         }
     }
 
     /// How often the item was got, this time included.
     #[must_use]
     pub fn attempts(&self) -> u32 {
-        match self.there() {
-            Item::Memory { claim, .. } => claim.attempts(),
+        match &self.item {
+            Item::Memory(claim) => claim.there().attempts(),
             Item::Server { attempts, .. } => *attempts,
         }
     }
+}
 
-    fn there(&self) -> &Item<T> {
-        self.item.as_ref().expect("there until it is done")
+/// Why a claim that is not done is there.
+const THERE: &str = "there until it is done";
+
+impl<T> InMemory<T> {
+    fn there(&self) -> &Claim<T> {
+        self.claim.as_ref().expect(THERE)
+    }
+
+    fn done(mut self) -> Result<T, ManagerError> {
+        if !self.there().is_ours() {
+            let reason = "this process is a copy of the one that got the item";
+            return Err(ManagerError::refused(reason));
+        }
+        let claim = self.claim.take().expect(THERE);
+        let done = claim.task_done();
+        let value = done.map_err(|damage| ManagerError::system("the queue", damage))?;
+        value::unpin(&self.queue, self.pinned.drain(..));
+        Ok(value)
+    }
+}
+
+impl<T: Sendable> InMemory<T> {
+    fn get(queue: &Shared<JoinableQueue<T>>, wait: Wait) -> Result<Self, ManagerError> {
+        let get = || Bounded::get(&**queue, queue.patience(wait));
+        let got = value::claiming(&queue.object, get).map_err(not_got);
+        let (claim, pinned) = queue.explain(got)?;
+        Ok(InMemory {
+            claim: Some(claim),
+            pinned,
+            queue: Arc::clone(&queue.object),
+        })
+    }
+}
+
+impl<T> Drop for InMemory<T> {
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        let is_lost = claim.is_ours() && !claim.goes_back();
+        drop(claim);
+        if is_lost {
+            value::unpin(&self.queue, self.pinned.drain(..));
+        }
+    }
+}
+
+impl<T> Ticket<T> {
+    fn done(mut self) -> Result<(), ManagerError> {
+        let ticket = self.number;
+        self.queue.tell(QueueOp::TaskDone { ticket }, Wait::Now)?;
+        self.is_done = true;
+        Ok(())
+    }
+}
+
+impl<T> Drop for Ticket<T> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let ticket = self.number;
+            // If the manager is gone, so is the queue.
+            let _ = self.queue.tell(QueueOp::GiveBack { ticket }, Wait::Now);
+        }
     }
 }
 
@@ -128,8 +171,8 @@ impl<T> Deref for ManagedClaim<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        match self.there() {
-            Item::Memory { claim, .. } => claim,
+        match &self.item {
+            Item::Memory(claim) => claim.there(),
             Item::Server { value, .. } => value,
         }
     }
@@ -137,19 +180,9 @@ impl<T> Deref for ManagedClaim<T> {
 
 impl<T> DerefMut for ManagedClaim<T> {
     fn deref_mut(&mut self) -> &mut T {
-        match self.item.as_mut().expect("there until it is done") {
-            Item::Memory { claim, .. } => claim,
+        match &mut self.item {
+            Item::Memory(claim) => claim.claim.as_mut().expect(THERE),
             Item::Server { value, .. } => value,
-        }
-    }
-}
-
-impl<T> Drop for ManagedClaim<T> {
-    fn drop(&mut self) {
-        // In shared memory the claim itself gives the item back.
-        if let Some(Item::Server { ticket, queue, .. }) = &self.item {
-            // If the manager is gone, so is the queue.
-            let _ = queue.tell(QueueOp::GiveBack { ticket: *ticket }, Wait::Now);
         }
     }
 }

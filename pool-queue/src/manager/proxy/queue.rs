@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pool_core::Sendable;
 
-use super::backing::{Backing, patience};
+use super::backing::Backing;
 use super::claim::ManagedClaim;
 use super::within;
 use crate::manager::error::ManagerError;
@@ -129,7 +129,7 @@ macro_rules! queue_proxy {
                 self.len().map(|len| len == 0)
             }
 
-            /// How many values it holds at most, if it is bounded.
+            /// How many values it holds at most, if it is bounded; those that are not done count.
             pub fn capacity(&self) -> Option<usize> {
                 self.queue.capacity()
             }
@@ -220,7 +220,8 @@ queue_proxy!(
     "A first-in-first-out queue that can be waited for: until every value that was put has been got and is done.",
     "Getting gives a [`ManagedClaim`], whose `task_done` says that the value is done. What a process has got and not done when it ends, or \
      drops, goes back to its place in the queue, and another one gets it: values are done at least once. (Of a queue that was made with \
-     `joinable_queue_from` and does not give back, it is lost, and `join` tells so once.)"
+     `joinable_queue_from` and does not give back, it is lost, and `join` tells so.) In a bounded queue a value takes its room until it is done, so a \
+     consumer that puts into the queue from which it gets needs one that is large enough."
 );
 
 #[expect(
@@ -241,13 +242,13 @@ impl<T: Sendable> JoinableQueueProxy<T> {
     fn join_waiting(&self, wait: Wait) -> Result<(), ManagerError> {
         match &self.queue {
             Backing::Server(queue) => queue.tell(QueueOp::Join, wait),
-            Backing::Memory(queue) => queue.wait(wait, |time| {
-                let joined = queue.join_waiting(patience(time));
-                joined.map_err(|error| match error {
+            Backing::Memory(queue) => {
+                let joined = queue.join_waiting(queue.patience(wait));
+                queue.explain(joined.map_err(|error| match error {
                     JoinError::Timeout { .. } => ManagerError::Timeout,
                     other => ManagerError::system("the queue", other),
-                })
-            }),
+                }))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool_core::Sendable;
 use pool_shm::{SegmentHandle, transfer};
@@ -13,7 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::manager::error::ManagerError;
 use crate::manager::handle::Manager;
 use crate::manager::message::{Make, Wait};
+use crate::manager::session::Session;
 use crate::manager::value::{self, Object};
+use crate::wait::{self, Watch};
 
 /// Something that lives in a segment of shared memory, a [`Mutex`](pool_shm::sync::Mutex) or a [`Queue`](crate::Queue) say, and is kept by a
 /// manager: it lives as long as a proxy does, whoever made it.
@@ -34,37 +36,26 @@ pub struct Shared<S> {
     thing: S,
 }
 
-/// How long a wait goes on without a look whether the manager is there.
-const LOOK: Duration = Duration::from_millis(100);
-
 impl<S> Shared<S> {
-    /// Attempts until something comes of it, the time is over, or the manager is gone: with it those may be gone who are waited for. An attempt
-    /// may wait so long, not at all at first.
-    pub(super) fn wait<R>(
-        &self,
-        wait: Wait,
-        mut attempt: impl FnMut(Duration) -> Result<R, ManagerError>,
-    ) -> Result<R, ManagerError> {
-        let deadline = match wait {
-            Wait::Now => return attempt(Duration::ZERO),
-            Wait::For(time) => Instant::now().checked_add(time),
-            Wait::Forever => None,
+    /// How long an operation may wait, and not longer than the manager is there: with it those may be gone who are waited for.
+    pub(super) fn patience(&self, wait: Wait) -> wait::Wait {
+        let watch = Watch {
+            number: self.object.session.manager,
+            is_there: Session::is_there,
         };
-        let mut time = Duration::ZERO;
-        loop {
-            match attempt(time) {
-                Err(ManagerError::WouldBlock | ManagerError::Timeout) => {}
-                done => return done,
-            }
-            if !time.is_zero() {
-                self.object.session.check()?;
-            }
-            time = deadline.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
-            if time.is_zero() {
-                return Err(ManagerError::Timeout);
-            }
-            time = time.min(LOOK);
+        match wait {
+            Wait::Now => wait::Wait::No,
+            Wait::For(time) => wait::Wait::Beside(Instant::now().checked_add(time), watch),
+            Wait::Forever => wait::Wait::Beside(None, watch),
         }
+    }
+
+    /// What has come of such a wait: its time is over also when the manager is gone.
+    pub(super) fn explain<R>(&self, done: Result<R, ManagerError>) -> Result<R, ManagerError> {
+        if let Err(ManagerError::Timeout) = done {
+            self.object.session.check()?;
+        }
+        done
     }
 }
 

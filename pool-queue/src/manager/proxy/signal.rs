@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool_shm::sync::Event;
 
@@ -21,6 +21,9 @@ pub struct EventProxy {
 }
 
 shared_proxy!(EventProxy, Event);
+
+/// How long a wait goes on without a look whether the manager is there.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl EventProxy {
     /// Sets the flag and wakes all who wait.
@@ -58,7 +61,7 @@ impl EventProxy {
     ///
     /// The manager is gone and the flag is not set.
     pub fn wait(&self) -> Result<(), ManagerError> {
-        self.wait_for(Wait::Forever)
+        self.wait_until(None)
     }
 
     /// Waits until the flag is set, for `timeout` at most.
@@ -67,14 +70,20 @@ impl EventProxy {
     ///
     /// [`ManagerError::Timeout`]; the manager is gone and the flag is not set.
     pub fn wait_timeout(&self, timeout: Duration) -> Result<(), ManagerError> {
-        self.wait_for(within(timeout))
+        self.wait_until(Instant::now().checked_add(timeout))
     }
 
-    fn wait_for(&self, wait: Wait) -> Result<(), ManagerError> {
-        self.shared.wait(wait, |time| {
-            let is_set = self.shared.wait_timeout(time);
-            is_set.then_some(()).ok_or(ManagerError::Timeout)
-        })
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<(), ManagerError> {
+        loop {
+            let left = deadline.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            if self.shared.wait_timeout(left.min(LOOK)) {
+                return Ok(());
+            }
+            if left.is_zero() {
+                return Err(ManagerError::Timeout);
+            }
+            self.shared.object.session.check()?;
+        }
     }
 }
 
