@@ -134,7 +134,7 @@ impl<'a> Call<'a> {
     pub(crate) fn each_in_place<S: 'static, R: 'static>(
         &mut self,
         results: Results<'_>,
-        mut run: impl FnMut(&mut S, Option<&dyn Any>, u32) -> Result<R, TaskError>,
+        run: impl Fn(&mut S, Option<&dyn Any>, u32) -> Result<R, TaskError> + Copy,
     ) {
         let (report, limit) = (self.link.report, self.limit);
         let mut next = self.first;
@@ -145,7 +145,8 @@ impl<'a> Call<'a> {
             let state: &mut S = state.downcast_mut().expect(STATE);
             let attached = attached.as_ref().map(|(_, attached)| &**attached);
             let range = next..self.end;
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
+            // Everything is moved, so that nothing has to be read again after a task that may have written anywhere.
+            let outcome = catch_unwind(AssertUnwindSafe(move || {
                 for item in range {
                     report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
                     start_clock(report, limit);
@@ -166,7 +167,7 @@ impl<'a> Call<'a> {
     pub(crate) fn each_into<S: 'static, T: Element>(
         &mut self,
         open: impl for<'b> Fn(&'b dyn Any, Range<u32>) -> Option<BlockMut<'b, T, Ix1>>,
-        mut run: impl FnMut(&mut S, u32) -> T,
+        run: impl Fn(&mut S, u32) -> T + Copy,
     ) {
         let (report, limit) = (self.link.report, self.limit);
         let mut next = self.first;
@@ -183,14 +184,14 @@ impl<'a> Call<'a> {
                 return self.fail_all(&TaskError::DecodeArgument { message });
             };
             let mut output = block.view_mut();
-            let mut one = |item: u32, place: &mut T| {
+            let mut one = move |item: u32, place: &mut T| {
                 report.item.store(2 * item + 1, Ordering::Release); // SYNC: item-begun
                 start_clock(report, limit);
                 let result = run(state, item);
                 stop_clock(report, limit);
                 *place = result;
             };
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let outcome = catch_unwind(AssertUnwindSafe(move || {
                 // Elements that lie one after the other are counted faster.
                 match output.as_slice_mut() {
                     Some(places) => items.zip(places).for_each(|(item, place)| one(item, place)),

@@ -72,11 +72,11 @@ where
         let Input::Job { base, results, .. } = call.input else {
             unreachable!("a task over integers runs in jobs")
         };
-        let argument = |item: u32| {
+        let argument = move |item: u32| {
             integer::<A>(base, item.into()).expect("a task over integers takes integers")
         };
         match results {
-            Some(results) => call.each_in_place(results, |state: &mut S, _, item| {
+            Some(results) => call.each_in_place(results, move |state: &mut S, _, item| {
                 Ok(task.run(state, argument(item)))
             }),
             None => call.each(|call, item| {
@@ -123,7 +123,7 @@ where
                 // SAFETY: as for the blocks below, for each of the items; attached above, as the array was lent.
                 unsafe { Places::span(attached, places) }
             },
-            |state: &mut S, item| {
+            move |state: &mut S, item| {
                 let argument = integer::<A>(base, item.into());
                 task.run(
                     state,
@@ -158,7 +158,7 @@ where
             return call.fail_all(&error);
         }
         let task = conjure::<F>();
-        let run = |state: &mut S, attached: Option<&dyn Any>, item: u32| {
+        let run = move |state: &mut S, attached: Option<&dyn Any>, item: u32| {
             let attached: &B::Attached = attached
                 .and_then(|attached| attached.downcast_ref())
                 .expect("attached above");
