@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pool_core::{Pool, PoolError, StartMethod, TaskError};
+use pool_core::{Pool, PoolError, Process, Sendable, StartMethod, TaskError};
 
 use crate::common::{Board, Dice, Leftovers, METHODS};
 
@@ -94,51 +94,58 @@ fn pool(method: StartMethod, board: &Board) -> Pool<Board> {
         .unwrap()
 }
 
-/// Overwrites a word of `part` between two calls, again and again, in pools one after the other; how many pools broke.
-fn between_calls(seed: u64, part: fn(&Control) -> Range<usize>, pools: usize) -> usize {
-    let mut dice = Dice(seed);
-    let board = Board::new();
-    let mut broken = 0;
-    for round in 0..pools {
-        let pool = pool(METHODS[round % 2], &board);
-        let control = Control::find();
-        let range = part(&control);
-        call(&pool).unwrap();
-        for _ in 0..20 {
-            let word = control.word(within(&mut dice, &range));
-            word.store(
-                value(&mut dice, word.load(Ordering::Relaxed)),
-                Ordering::Relaxed,
-            );
-            if let Err(error) = call(&pool) {
-                assert!(is_told(&error), "{error}");
-                broken += 1;
-                break;
-            }
-            // Values and results of these lie where was written: they end, whatever they give.
-            let _ = pool.apply(|_: &mut Board, i: u32| i, 1);
-            let _ = pool.try_map(
-                |_: &mut Board, text: String| text,
-                vec![String::from("x"); 50],
-            );
-        }
-        drop(pool);
+/// Runs each case in a process of its own, which has one pool, all at once: mostly they wait until something is noticed. Their panics are
+/// ours.
+fn side_by_side<A: Sendable>(
+    body: impl Fn(A) + Copy + 'static,
+    cases: impl IntoIterator<Item = A>,
+) {
+    let guard = Leftovers::watch();
+    let cases = cases.into_iter();
+    let processes: Vec<_> = cases
+        .map(|case| Process::spawn(body, case).unwrap())
+        .collect();
+    for process in processes {
+        process.join().unwrap_or_else(|error| panic!("{error}"));
     }
-    broken
+    guard.assert_none();
+}
+
+/// Overwrites a word of `part` between two calls, again and again.
+fn between_calls(seed: u64, part: fn(&Control) -> Range<usize>) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9));
+    let board = Board::new();
+    let pool = pool(METHODS[seed as usize % 2], &board);
+    let control = Control::find();
+    let range = part(&control);
+    call(&pool).unwrap();
+    for _ in 0..20 {
+        let word = control.word(within(&mut dice, &range));
+        word.store(
+            value(&mut dice, word.load(Ordering::Relaxed)),
+            Ordering::Relaxed,
+        );
+        if let Err(error) = call(&pool) {
+            assert!(is_told(&error), "{error}");
+            break;
+        }
+        // Values and results of these lie where was written: they end, whatever they give.
+        let _ = pool.apply(|_: &mut Board, i: u32| i, 1);
+        let _ = pool.try_map(
+            |_: &mut Board, text: String| text,
+            vec![String::from("x"); 50],
+        );
+    }
 }
 
 #[test]
 fn overwritten_words_of_header_slots_and_tasks() {
-    let guard = Leftovers::watch();
-    between_calls(1, Control::words, 12);
-    guard.assert_none();
+    side_by_side(|seed| between_calls(seed, Control::words), 1..=12);
 }
 
 #[test]
 fn overwritten_rings() {
-    let guard = Leftovers::watch();
-    between_calls(2, Control::rings, 4);
-    guard.assert_none();
+    side_by_side(|seed| between_calls(seed, Control::rings), 21..=24);
 }
 
 /// A task that waits at a gate, and gives a number, which is written in place.
@@ -234,12 +241,18 @@ const CLAIMED: u64 = 1 << 30;
 const DONE: u64 = 2 << 30;
 const VOID: u64 = 3 << 30;
 
+/// Each of these with each method, by its number.
+fn with_each_method(words: impl IntoIterator<Item = u64>) -> impl Iterator<Item = (u64, usize)> {
+    let words = words.into_iter();
+    words.flat_map(|word| (0..METHODS.len()).map(move |method| (word, method)))
+}
+
 #[test]
 fn overwritten_claims_are_told_and_end_the_call() {
-    let guard = Leftovers::watch();
     // Done, given up, claimed by nobody, free again, free from behind the first item or all of them: every chunk. One that is free
     // from its beginning is made good by those that run.
-    for word in [DONE, VOID, CLAIMED | (700 << 19), FREE, FREE | 1, FREE | 3] {
+    let words = [DONE, VOID, CLAIMED | (700 << 19), FREE, FREE | 1, FREE | 3];
+    let body = |(word, method): (u64, usize)| {
         let overwrite = |control: &Control| {
             for offset in claims(control) {
                 control
@@ -247,36 +260,31 @@ fn overwritten_claims_are_told_and_end_the_call() {
                     .store(word << 32 | word, Ordering::Relaxed);
             }
         };
-        for (method, call) in METHODS.into_iter().zip([OF_NUMBERS, OF_TEXTS]) {
-            let is_right = during(method, call, overwrite);
-            assert!(word == FREE || !is_right, "{word:x}");
-        }
-    }
-    guard.assert_none();
+        let is_right = during(METHODS[method], [OF_NUMBERS, OF_TEXTS][method], overwrite);
+        assert!(word == FREE || !is_right, "{word:x}");
+    };
+    side_by_side(body, with_each_method(words));
 }
 
 #[test]
 fn a_chunk_that_is_said_to_begin_further_on_is_told() {
-    let guard = Leftovers::watch();
-    for first in [1, 2, 3, 1 << 28] {
-        for (method, call) in METHODS.into_iter().zip([OF_TEXTS, OF_NUMBERS]) {
-            // One that nobody has claimed: what lies behind those that are.
-            let overwrite = |control: &Control| {
-                let free = claims(control).last().unwrap();
-                let word = control.word(free);
-                assert_eq!(word.load(Ordering::Relaxed), FREE);
-                word.store(first, Ordering::Relaxed);
-            };
-            assert!(!during(method, call, overwrite), "{first}");
-        }
-    }
-    guard.assert_none();
+    let body = |(first, method): (u64, usize)| {
+        // One that nobody has claimed: what lies behind those that are.
+        let overwrite = |control: &Control| {
+            let free = claims(control).last().unwrap();
+            let word = control.word(free);
+            assert_eq!(word.load(Ordering::Relaxed), FREE);
+            word.store(first, Ordering::Relaxed);
+        };
+        let call = [OF_TEXTS, OF_NUMBERS][method];
+        assert!(!during(METHODS[method], call, overwrite), "{first}");
+    };
+    side_by_side(body, with_each_method([1, 2, 3, 1 << 28]));
 }
 
 #[test]
 fn overwritten_claims_at_random_end_the_call() {
-    let guard = Leftovers::watch();
-    for seed in 1..=8u64 {
+    let body = |seed: u64| {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9));
         let overwrite = |control: &Control| {
             let all: Vec<usize> = claims(control).collect();
@@ -286,8 +294,8 @@ fn overwritten_claims_at_random_end_the_call() {
         };
         let call = [OF_NUMBERS, OF_TEXTS][seed as usize / 2 % 2];
         during(METHODS[seed as usize % 2], call, overwrite);
-    }
-    guard.assert_none();
+    };
+    side_by_side(body, 1..=8);
 }
 
 /// Where the words of the tasks of the table lie: those that were never used are void, and have no items.
@@ -301,32 +309,30 @@ fn tasks(control: &Control) -> Vec<usize> {
 
 #[test]
 fn overwritten_tasks_are_told_and_end_the_call() {
-    let guard = Leftovers::watch();
-    for kind in [DONE, VOID, CLAIMED | (700 << 19), FREE | 1, FREE | 3] {
-        for (method, call) in METHODS.into_iter().zip(OF_VALUES) {
-            // Those that nobody has claimed.
-            let overwrite = |control: &Control| {
-                let mut free = 0;
-                for offset in tasks(control) {
-                    let word = control.word(offset);
-                    let before = word.load(Ordering::Relaxed);
-                    if before as u32 == 0 && before != 0 {
-                        word.store(before | kind, Ordering::Relaxed);
-                        free += 1;
-                    }
+    let body = |(kind, method): (u64, usize)| {
+        // Those that nobody has claimed.
+        let overwrite = |control: &Control| {
+            let mut free = 0;
+            for offset in tasks(control) {
+                let word = control.word(offset);
+                let before = word.load(Ordering::Relaxed);
+                if before as u32 == 0 && before != 0 {
+                    word.store(before | kind, Ordering::Relaxed);
+                    free += 1;
                 }
-                assert!(free > 0);
-            };
-            assert!(!during(method, call, overwrite), "{kind:x}");
-        }
-    }
-    guard.assert_none();
+            }
+            assert!(free > 0);
+        };
+        let is_right = during(METHODS[method], OF_VALUES[method], overwrite);
+        assert!(!is_right, "{kind:x}");
+    };
+    let kinds = [DONE, VOID, CLAIMED | (700 << 19), FREE | 1, FREE | 3];
+    side_by_side(body, with_each_method(kinds));
 }
 
 #[test]
 fn overwritten_tasks_at_random_end_the_call() {
-    let guard = Leftovers::watch();
-    for seed in 1..=8u64 {
+    let body = |seed: u64| {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9));
         let overwrite = |control: &Control| {
             let is_used = |offset: &usize| control.word(*offset).load(Ordering::Relaxed) != VOID;
@@ -339,8 +345,8 @@ fn overwritten_tasks_at_random_end_the_call() {
         };
         let call = OF_VALUES[seed as usize / 2 % 2];
         during(METHODS[seed as usize % 2], call, overwrite);
-    }
-    guard.assert_none();
+    };
+    side_by_side(body, 1..=8);
 }
 
 #[test]
