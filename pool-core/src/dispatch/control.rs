@@ -6,9 +6,6 @@
 //!
 //! It is sparse: what is never used costs nothing, and what is used was reserved first.
 
-use std::cell::Cell;
-use std::time::Duration;
-
 use crossbeam::utils::CachePadded;
 use pool_shm::{Cells, Segment, ShmError};
 use serde::{Deserialize, Serialize};
@@ -426,39 +423,6 @@ impl Futex for SystemFutex {
 
     fn wake(&self, word: &AtomicU32) {
         sys::futex_wake(word, 1);
-    }
-}
-
-/// The same for a process that lets go of code when it has slept for a while.
-#[derive(Debug, Default)]
-pub(crate) struct SheddingFutex {
-    has_shed: Cell<bool>,
-}
-
-impl SheddingFutex {
-    /// Who sleeps longer is idle; sooner, as when a pool starts or between two calls, others want the processor more.
-    const WHILE: Duration = Duration::from_millis(50);
-
-    /// Whether it came to that.
-    pub(crate) fn has_shed(&self) -> bool {
-        self.has_shed.get()
-    }
-}
-
-impl Futex for SheddingFutex {
-    fn wait(&self, word: &AtomicU32, expected: u32) {
-        sys::futex_wait(word, expected, Some(Self::WHILE));
-        if word.load(Ordering::Relaxed) != expected {
-            return;
-        }
-        let code = sys::unchanged_code();
-        sys::forget_code(&code);
-        self.has_shed.set(true);
-        sys::futex_wait(word, expected, None);
-    }
-
-    fn wake(&self, word: &AtomicU32) {
-        SystemFutex.wake(word);
     }
 }
 

@@ -36,6 +36,19 @@ pub(crate) struct Belongings {
     pub(crate) outbox: Outbox,
 }
 
+impl Belongings {
+    /// Whether it has arrays mapped only for the next task, or of a job that may have ended.
+    pub(crate) fn keeps_arrays(&self) -> bool {
+        self.attached.is_some() || self.leases.has_arguments()
+    }
+
+    /// Lets go of them. What was lent for writing stays: its owner takes the memory out when it drops the array.
+    pub(crate) fn forget_arrays(&mut self) {
+        self.attached = None;
+        self.leases.release_arguments();
+    }
+}
+
 /// What an entry function works on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Input<'a> {

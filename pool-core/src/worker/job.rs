@@ -5,8 +5,9 @@ use std::os::fd::AsFd;
 use std::time::Instant;
 
 use super::call::{Call, Input};
+use super::idle::NEW;
 use super::leave::{ask, must_leave};
-use super::{Link, NEW, Worker, run};
+use super::{Link, Worker, run};
 use crate::atomic::Ordering;
 use crate::current;
 use crate::dispatch::claim::{ClaimTable, Claimed, Claimer, Entry, Left};

@@ -3,6 +3,7 @@
 mod backtrace;
 mod call;
 mod entry;
+mod idle;
 pub(crate) mod job;
 mod leave;
 mod outbox;
@@ -13,7 +14,7 @@ mod terms;
 use std::any::Any;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool_shm::{LeaseCache, transfer};
 
@@ -22,6 +23,7 @@ pub(crate) use call::{Call, decode};
 pub(crate) use entry::{
     ExitHook, Indices, IndicesInto, Initializer, OverBlocks, Places, Values, in_place,
 };
+use idle::NEW;
 pub(crate) use outbox::Link;
 use outbox::Outbox;
 pub(crate) use panic::{error_of, keep_panics, panics_of_this_thread_travel};
@@ -30,26 +32,16 @@ pub(crate) use terms::Terms;
 
 use crate::atomic::{Ordering, fence};
 use crate::current;
-use crate::dispatch::control::{Control, SheddingFutex, SystemFutex, status};
+use crate::dispatch::control::{Control, status};
 use crate::dispatch::order::Order;
 use crate::dispatch::record::Target;
 use crate::dispatch::tasks::{Finished, INLINE_BYTES, TaskEntry};
 use crate::dispatch::word::Owner;
 use crate::error::TaskError;
 use crate::identity::Descriptor;
-use crate::start::boot::{self, Life, Setup};
+use crate::start::boot::{Life, Setup};
 use crate::sys;
 use crate::yielding::{YIELDS, Yielding};
-
-/// How long one worker of the pool looks for news before it sleeps: waking a processor that has gone to sleep takes longer than most
-/// tasks.
-const LOOKOUT: Duration = Duration::from_millis(1);
-
-/// Instead of a number of looks: the worker has had no work yet. It sleeps at once, since others may still have to be started.
-const NEW: u32 = u32::MAX;
-
-/// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds.
-const SHED: Duration = Duration::from_secs(1);
 
 /// A worker in its process or thread.
 #[derive(Debug)]
@@ -282,55 +274,6 @@ impl Worker {
         self.belongings.attached = None;
         self.belongings.leases.clear();
         self.holds_nothing();
-    }
-
-    /// Looks for news for a while, then sleeps.
-    fn idle(&mut self, seen: u32) {
-        if let Some(wish) = self.quota.look() {
-            return self.ask(wish);
-        }
-        let (bell, slot) = (self.control.bell(), self.slot);
-        let (pauses, yields) = self.yielding.budget(self.yields);
-        let began = Instant::now();
-        let mut turn = 0;
-        let looked_out = self.looks != NEW
-            && bell.look_out(slot, seen, || {
-                turn += 1;
-                if turn <= pauses {
-                    std::hint::spin_loop();
-                    return true;
-                }
-                if turn == pauses + yields {
-                    boot::flush_output();
-                }
-                yields > 0 && self.yielding.give_way() && began.elapsed() < LOOKOUT
-            });
-        // The others look for as long as it takes until the next call, if one follows at once. Who is not needed for what comes
-        // does not begin anew, or all would keep the processors from those who are.
-        while !looked_out && self.looks < pauses + yields && bell.news() == seen {
-            self.looks += 1;
-            if self.looks <= pauses {
-                std::hint::spin_loop();
-            } else if !self.yielding.give_way() {
-                break;
-            }
-        }
-        if bell.news() != seen {
-            return;
-        }
-        // What tasks printed without a line end; a killed worker would take it along.
-        boot::flush_output();
-        let wake = &self.control.slot(slot).wake;
-        match self.sheds.filter(|next| began >= *next) {
-            Some(_) => {
-                let futex = SheddingFutex::default();
-                bell.sleep(slot, wake, seen, &futex);
-                if futex.has_shed() {
-                    self.sheds = Some(Instant::now() + SHED);
-                }
-            }
-            None => bell.sleep(slot, wake, seen, &SystemFutex),
-        }
     }
 
     /// Holds nothing that was lent, until it is the worker's turn again.

@@ -18,8 +18,9 @@ const LOOKS: usize = 2;
 /// Mapping afresh costs a page fault per page: a fill of pages that are there
 /// but newly mapped runs at a quarter of the speed. What is kept holds no
 /// memory for long: the owner of a [`SharedArray`](crate::SharedArray) takes
-/// the memory out when it drops the array, and anything that its process has
-/// closed is let go when one of the next four segments is mapped.
+/// the memory out when it drops the array, anything that its process has
+/// closed is let go when one of the next four segments is mapped, and a worker
+/// that is idle for a second keeps only what was lent for writing.
 #[derive(Debug, Default)]
 pub struct LeaseCache {
     /// The one used last stands last.
@@ -63,6 +64,20 @@ impl LeaseCache {
     /// A worker calls it before it turns to work that may take long.
     pub fn release_lent(&mut self) {
         self.kept.retain(|kept| !kept.lent);
+    }
+
+    /// Whether something is kept that was not lent for writing.
+    #[must_use]
+    pub fn has_arguments(&self) -> bool {
+        self.kept.iter().any(|kept| !kept.lent)
+    }
+
+    /// Lets go of all that was not lent for writing: arrays that came as arguments, or were lent for reading. Those that are frozen take
+    /// their memory as long as anybody has them mapped.
+    ///
+    /// A worker calls it when it has had nothing to do for a while.
+    pub fn release_arguments(&mut self) {
+        self.kept.retain(|kept| kept.lent);
     }
 
     /// Runs `f`; whatever is deserialised in it by this thread, frozen and raw
