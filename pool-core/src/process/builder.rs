@@ -159,7 +159,8 @@ impl ProcessBuilder {
         start::before_fork()?;
         let pid = sys::fork_alone(|| {
             sys::close_copies(&[ends.ours.as_fd(), ends.life.as_fd()]);
-            child::continue_as(&self.name, &self.env, nest, &ends, body)
+            let what = (self.name.as_str(), nest, self.service);
+            child::continue_as(what, &self.env, &ends, body)
         })
         .map_err(refused)?;
         let pidfd = sys::pidfd_open(pid).map_err(refused)?;

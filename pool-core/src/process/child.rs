@@ -159,9 +159,8 @@ fn receive() -> io::Result<Received> {
 
 /// The forked process's end.
 pub(super) fn continue_as<R: Sendable>(
-    name: &str,
+    (name, nest, service): (&str, Nest, Option<Service>),
     env: &[(String, String)],
-    nest: Nest,
     ends: &Ends,
     body: impl FnOnce() -> R,
 ) -> Infallible {
@@ -174,7 +173,7 @@ pub(super) fn continue_as<R: Sendable>(
         sys::exit_now(boot::FAILED)
     }
     let fds = (ends.lifeline.as_fd(), ends.theirs.as_fd());
-    serve((name, nest, None), &ends.outcome, fds, || {
+    serve((name, nest, service), &ends.outcome, fds, || {
         returned(|| Ok(body()))
     })
 }

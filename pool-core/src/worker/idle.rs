@@ -30,9 +30,10 @@ const SHED: Duration = Duration::from_secs(1);
 
 /// How an idle worker sleeps.
 struct Sleep<'a> {
-    /// Whether it may let go of code now.
-    sheds: bool,
-    has_shed: Cell<bool>,
+    /// After how long it lets go of code; never if it has no process of its own.
+    sheds_after: Option<Duration>,
+    /// When it did.
+    has_shed: Cell<Option<Instant>>,
     belongings: RefCell<&'a mut Belongings>,
 }
 
@@ -42,12 +43,12 @@ impl Futex for Sleep<'_> {
             sys::futex_wait(word, expected, time);
             word.load(Ordering::Relaxed) == expected
         };
-        if self.sheds {
-            if !goes_on(Some(IDLE)) {
+        if let Some(after) = self.sheds_after {
+            if !goes_on(Some(after)) {
                 return;
             }
             sys::forget_code(&sys::unchanged_code());
-            self.has_shed.set(true);
+            self.has_shed.set(Some(Instant::now()));
         }
         if self.belongings.borrow().keeps_arrays() {
             if !goes_on(Some(LONG)) {
@@ -101,14 +102,15 @@ impl Worker {
         // What tasks printed without a line end; a killed worker would take it along.
         boot::flush_output();
         let wake = &self.control.slot(slot).wake;
+        let until_next = |next: Instant| next.saturating_duration_since(began).max(IDLE);
         let sleep = Sleep {
-            sheds: self.sheds.is_some_and(|next| began >= next),
-            has_shed: Cell::new(false),
+            sheds_after: self.sheds.map(until_next),
+            has_shed: Cell::new(None),
             belongings: RefCell::new(&mut self.belongings),
         };
         bell.sleep(slot, wake, seen, &sleep);
-        if sleep.has_shed.get() {
-            self.sheds = Some(Instant::now() + SHED);
+        if let Some(shed) = sleep.has_shed.get() {
+            self.sheds = Some(shed + SHED);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pool_core::{Process, remote};
+use pool_core::{Process, StartMethod, remote};
 
 use super::address::Address;
 use super::engine::random;
@@ -54,6 +54,7 @@ pub struct Manager {
 #[must_use = "a builder starts a manager only when `start` is called"]
 pub struct ManagerBuilder {
     address: Option<Address>,
+    method: StartMethod,
     lifetime: Lifetime,
     lease: Duration,
     limit: usize,
@@ -61,6 +62,13 @@ pub struct ManagerBuilder {
 }
 
 impl ManagerBuilder {
+    /// How its process is started. Default: [`StartMethod::Spawn`], the program is executed anew. [`StartMethod::ForkServer`] means the same:
+    /// there is one process to start. With [`StartMethod::Fork`] it is a copy of this one and holds all that this one holds, its open files too.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.method = method;
+        self
+    }
+
     /// Where it listens. Default: a random name in no file system.
     pub fn address(mut self, address: impl Into<Address>) -> Self {
         self.address = Some(address.into());
@@ -107,7 +115,8 @@ impl ManagerBuilder {
     ///
     /// # Errors
     ///
-    /// [`ManagerError::System`] if the process or its socket cannot be had; the address may be in use.
+    /// [`ManagerError::System`] if the process or its socket cannot be had: the address may be in use, or there are other threads and it is to be a
+    /// fork. [`ManagerError::Refused`] for a start method that makes no process.
     pub fn start(self) -> Result<Manager, ManagerError> {
         let generated = || Address::Name(format!("pool-manager-{:016x}", random()));
         let address = self.address.clone().unwrap_or_else(generated);
@@ -127,9 +136,16 @@ impl ManagerBuilder {
             Process::builder().name("manager"),
             self.lifetime != Lifetime::Owner,
         );
-        let process = builder
-            .spawn(server::serve, order)
-            .map_err(|error| ManagerError::system("cannot start a manager", error))?;
+        let process = match self.method {
+            StartMethod::Spawn | StartMethod::ForkServer => builder.spawn(server::serve, order),
+            StartMethod::Fork => builder.fork(|| server::serve(order)),
+            other => {
+                let reason = format!("a manager is a process of its own, {other:?} makes none");
+                return Err(ManagerError::refused(reason));
+            }
+        };
+        let process =
+            process.map_err(|error| ManagerError::system("cannot start a manager", error))?;
         await_ready(&listener, &process).map_err(|reason| ManagerError::System {
             what: format!("cannot start a manager at {address}"),
             reason,
@@ -181,6 +197,7 @@ impl Manager {
     pub fn builder() -> ManagerBuilder {
         ManagerBuilder {
             address: None,
+            method: StartMethod::Spawn,
             lifetime: Lifetime::default(),
             lease: Duration::from_secs(60),
             limit: frame::LIMIT,

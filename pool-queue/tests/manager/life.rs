@@ -1,7 +1,7 @@
 //! How managers begin and end.
 
-use pool_core::{Process, WorkerExit};
-use pool_queue::{Address, Lifetime, ListProxy, Manager, QueueProxy};
+use pool_core::{Process, StartMethod, WorkerExit};
+use pool_queue::{Address, Lifetime, ListProxy, Manager, ManagerError, QueueProxy};
 
 use crate::common::{FOR_EVER, Leftovers, until};
 
@@ -216,4 +216,41 @@ fn a_path_is_closed_to_others_and_gone_at_the_end() {
 fn no_manager_is_an_error_that_says_where() {
     let error = Manager::connect(Address::Name("pool-queue-nobody".to_owned())).unwrap_err();
     assert!(error.to_string().contains("@pool-queue-nobody"), "{error}");
+}
+
+fn length(text: &mut String) -> u64 {
+    text.len() as u64
+}
+
+/// Starts a manager so, in a process that has one thread, and uses it: a container and a hosted value.
+fn starts_by(method: u8) -> Result<(u64, Option<u32>), ManagerError> {
+    let method = [
+        StartMethod::Spawn,
+        StartMethod::ForkServer,
+        StartMethod::Fork,
+        StartMethod::Thread,
+    ][usize::from(method)];
+    let manager = Manager::builder().start_method(method).start()?;
+    let dict = manager.dict::<u8, u32>()?;
+    dict.insert(1, 2)?;
+    let text = manager.host(String::from("here"))?;
+    let len = text.call(length, ())?;
+    let found = dict.get(&1)?;
+    manager.shutdown()?;
+    Ok((len, found))
+}
+
+#[test]
+fn a_manager_starts_by_every_method_that_makes_a_process() {
+    let _guard = Leftovers::watch();
+    for method in 0..3 {
+        let process = Process::spawn(starts_by, method).unwrap();
+        assert_eq!(process.join().unwrap(), Ok((4, Some(2))));
+    }
+    let error = starts_by(3).unwrap_err();
+    assert!(error.to_string().contains("Thread makes none"), "{error}");
+    // Here are other threads.
+    let fork = std::thread::spawn(|| starts_by(2).unwrap_err().to_string());
+    let error = fork.join().unwrap();
+    assert!(error.contains("thread"), "{error}");
 }
