@@ -25,7 +25,8 @@ const IDLE: Duration = Duration::from_millis(50);
 /// than this by far.
 const LONG: Duration = Duration::from_secs(1);
 
-/// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds.
+/// How much time there is at least between two times that a worker lets go of code: mapping it again costs some microseconds. Not more than
+/// [`LONG`].
 const SHED: Duration = Duration::from_secs(1);
 
 /// How an idle worker sleeps.
@@ -40,23 +41,28 @@ struct Sleep<'a> {
 impl Futex for Sleep<'_> {
     fn wait(&self, word: &AtomicU32, expected: u32) {
         let goes_on = |time| {
-            sys::futex_wait(word, expected, time);
+            sys::futex_wait(word, expected, Some(time));
             word.load(Ordering::Relaxed) == expected
         };
-        if let Some(after) = self.sheds_after {
-            if !goes_on(Some(after)) {
-                return;
-            }
-            sys::forget_code(&sys::unchanged_code());
-            self.has_shed.set(Some(Instant::now()));
-        }
-        if self.belongings.borrow().keeps_arrays() {
-            if !goes_on(Some(LONG)) {
+        let keeps_arrays = self.belongings.borrow().keeps_arrays();
+        if keeps_arrays {
+            if !goes_on(LONG) {
                 return;
             }
             self.belongings.borrow_mut().forget_arrays();
         }
-        goes_on(None);
+        let mut code = Vec::new();
+        if let Some(after) = self.sheds_after {
+            if !keeps_arrays && !goes_on(after) {
+                return;
+            }
+            code = sys::unchanged_code();
+            self.has_shed.set(Some(Instant::now()));
+            sys::forget_code(&code);
+        }
+        // What runs before this is mapped again; so the list is not dropped first.
+        sys::futex_wait(word, expected, None);
+        drop(code);
     }
 
     fn wake(&self, word: &AtomicU32) {
