@@ -218,7 +218,8 @@ fn no_manager_is_an_error_that_says_where() {
     assert!(error.to_string().contains("@pool-queue-nobody"), "{error}");
 }
 
-fn length(text: &mut String) -> u64 {
+fn exclaim(text: &mut String) -> u64 {
+    text.push('!');
     text.len() as u64
 }
 
@@ -234,7 +235,7 @@ fn starts_by(method: u8) -> Result<(u64, Option<u32>), ManagerError> {
     let dict = manager.dict::<u8, u32>()?;
     dict.insert(1, 2)?;
     let text = manager.host(String::from("here"))?;
-    let len = text.call(length, ())?;
+    let len = text.call(exclaim, ())?;
     let found = dict.get(&1)?;
     manager.shutdown()?;
     Ok((len, found))
@@ -245,7 +246,7 @@ fn a_manager_starts_by_every_method_that_makes_a_process() {
     let _guard = Leftovers::watch();
     for method in 0..3 {
         let process = Process::spawn(starts_by, method).unwrap();
-        assert_eq!(process.join().unwrap(), Ok((4, Some(2))));
+        assert_eq!(process.join().unwrap(), Ok((5, Some(2))));
     }
     let error = starts_by(3).unwrap_err();
     assert!(error.to_string().contains("Thread makes none"), "{error}");

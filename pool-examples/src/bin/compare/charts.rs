@@ -74,7 +74,12 @@ struct Bar {
 fn bars(outcomes: &[Outcome]) -> Vec<Bar> {
     let mut bars = Vec::new();
     for outcome in outcomes.iter().filter(|outcome| outcome.growth.is_none()) {
-        for (peer, _) in outcome.figures.iter().filter(|(name, _)| *name != OURS) {
+        // Other ways of ours to do it begin with our name too.
+        let peers = outcome
+            .figures
+            .iter()
+            .filter(|(name, _)| !name.starts_with(OURS));
+        for (peer, _) in peers {
             let ratio = outcome
                 .ratio(peer)
                 .filter(|ratio| ratio.is_finite() && *ratio > 0.0);
@@ -183,7 +188,7 @@ fn draw_curves(area: &Area<'_>, points: &[&Outcome]) -> Result<(), Box<dyn std::
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(SeriesLabelPosition::UpperMiddle)
         .label_font((FONT, 14).into_font().color(&INK))
         .border_style(INK)
         .background_style(WHITE)
