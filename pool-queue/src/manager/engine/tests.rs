@@ -201,8 +201,8 @@ proptest! {
     }
 }
 
-#[test]
-fn a_taken_item_keeps_its_objects_until_it_is_done() {
+/// Three clients and a joinable queue, of the first; in it is an item of the second, which names a dictionary of that one.
+fn with_an_item() -> (Engine, u64, u64) {
     let mut engine = engine();
     let now = Instant::now();
     (0..3).for_each(|connection| join(&mut engine, connection, now));
@@ -216,13 +216,22 @@ fn a_taken_item_keeps_its_objects_until_it_is_done() {
         bytes: vec![1],
         refs: vec![dict],
     };
-    let ask = |engine: &mut Engine, connection, op| {
-        let reply = ask(engine, connection, &perform(queue, Op::Queue(op)), now);
-        check(engine);
-        reply
-    };
     let put = QueueOp::Put { rank: 0, value };
-    assert_eq!(ask(&mut engine, 1, put), Some(Reply::Done));
+    assert_eq!(ask_queue(&mut engine, queue, 1, put), Some(Reply::Done));
+    (engine, queue, dict)
+}
+
+fn ask_queue(engine: &mut Engine, queue: u64, connection: u64, op: QueueOp) -> Option<Reply> {
+    let request = perform(queue, Op::Queue(op));
+    let reply = ask(engine, connection, &request, Instant::now());
+    check(engine);
+    reply
+}
+
+#[test]
+fn a_taken_item_keeps_its_objects_until_it_is_done() {
+    let (mut engine, queue, dict) = with_an_item();
+    let ask = |engine: &mut Engine, connection, op| ask_queue(engine, queue, connection, op);
     engine.closed(1); // the only one that held the dictionary
     ask(&mut engine, 2, QueueOp::Get);
     assert!(ask(&mut engine, 0, QueueOp::TaskDone { ticket: 1 }).is_some_and(refused));
@@ -246,25 +255,8 @@ fn a_taken_item_keeps_its_objects_until_it_is_done() {
 
 #[test]
 fn an_item_whose_answer_did_not_arrive_is_there_again() {
-    let mut engine = engine();
-    let now = Instant::now();
-    (0..2).for_each(|connection| join(&mut engine, connection, now));
-    let queue = Make::Queue {
-        order: Order::Fifo,
-        joinable: true,
-    };
-    let queue = make(&mut engine, 0, queue, now);
-    let dict = make(&mut engine, 0, Make::Dict, now);
-    let value = Blob {
-        bytes: vec![1],
-        refs: vec![dict],
-    };
-    let ask = |engine: &mut Engine, connection, op| {
-        let reply = ask(engine, connection, &perform(queue, Op::Queue(op)), now);
-        check(engine);
-        reply
-    };
-    ask(&mut engine, 0, QueueOp::Put { rank: 0, value });
+    let (mut engine, queue, _) = with_an_item();
+    let ask = |engine: &mut Engine, connection, op| ask_queue(engine, queue, connection, op);
     let got = ask(&mut engine, 1, QueueOp::Get);
     assert!(matches!(got, Some(Reply::Item { .. })));
     assert!(engine.not_delivered(1));
