@@ -34,8 +34,8 @@ pub(crate) struct Watch {
     pub(crate) is_there: fn(u64) -> bool,
 }
 
-/// How long a wait goes on without a look whether [`Watch`] is there.
-const LOOK: Duration = Duration::from_millis(100);
+/// How long a wait goes on without a look whether somebody is there.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 impl Wait {
     /// For that long from now on.

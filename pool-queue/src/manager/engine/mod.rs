@@ -52,7 +52,7 @@ struct Connection {
     session: Option<u64>,
     /// A request of it waits or runs; until that is answered it asks nothing else.
     is_busy: bool,
-    /// If it was answered last with an item that is to be reported done: of which object, and the ticket.
+    /// If its last request was answered with an item of a queue: of which object, and the ticket.
     given: Option<(u64, u64)>,
 }
 
@@ -473,16 +473,14 @@ impl Engine {
         reply: Result<Reply, ManagerError>,
         effects: Effects,
     ) -> Result<Reply, ManagerError> {
-        let mut given = None;
         if let Ok(reply) = &reply {
             let refs: Vec<u64> = reply.blobs().flat_map(|blob| blob.refs.clone()).collect();
             self.deliver(who.session, &refs);
-            if let Reply::Item { ticket, .. } = reply {
-                given = Some((object, *ticket));
+            if let Reply::Item { ticket, .. } = reply
+                && let Some(connection) = self.connections.get_mut(&who.connection)
+            {
+                connection.given = Some((object, *ticket));
             }
-        }
-        if let Some(connection) = self.connections.get_mut(&who.connection) {
-            connection.given = given;
         }
         self.keep(&effects.kept);
         self.release(effects.released);

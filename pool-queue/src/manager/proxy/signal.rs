@@ -12,6 +12,7 @@ use crate::manager::error::ManagerError;
 use crate::manager::handle::Manager;
 use crate::manager::message::{BarrierOp, Make, Op, Reply, Wait};
 use crate::manager::value::Object;
+use crate::wait::LOOK;
 
 /// A flag that processes wait for.
 ///
@@ -21,9 +22,6 @@ pub struct EventProxy {
 }
 
 shared_proxy!(EventProxy, Event);
-
-/// How long a wait goes on without a look whether the manager is there.
-const LOOK: Duration = Duration::from_millis(100);
 
 impl EventProxy {
     /// Sets the flag and wakes all who wait.
