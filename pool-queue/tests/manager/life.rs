@@ -60,6 +60,9 @@ fn a_killed_manager_is_an_error_and_never_a_hang() {
     let work = manager.joinable_queue::<u8>(1).unwrap();
     work.put(1).unwrap();
     let claim = work.get().unwrap();
+    let lists = manager.queue::<ListProxy<u8>>(2).unwrap();
+    lists.put(manager.list().unwrap()).unwrap();
+    let list = manager.list().unwrap();
     let pid = manager.pid().unwrap();
     std::thread::scope(|scope| {
         let waiters = [
@@ -78,6 +81,9 @@ fn a_killed_manager_is_an_error_and_never_a_hang() {
             assert!(error.is_gone(), "{error}");
         }
     });
+    // Proxies are of no use without it, also in a queue that is still there.
+    assert!(lists.put(list).unwrap_err().is_gone());
+    assert!(lists.get().unwrap_err().is_gone());
     // What needs no waiting goes on.
     assert_eq!(
         (full.get(), claim.task_done(), work.join()),
