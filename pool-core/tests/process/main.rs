@@ -12,6 +12,7 @@ mod conformance;
 mod crashes;
 mod deadlines;
 mod farewells;
+mod idle;
 mod initializer;
 #[cfg(feature = "inject")]
 mod injections;

@@ -6,7 +6,7 @@ use pool_shm::sync::LockError;
 use pool_shm::{Block, BlockMut, FrozenArray, HaloBlock, LockedArray, RawArray, SharedArray};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::common::{LIMIT, Leftovers, METHODS};
+use crate::common::{Leftovers, METHODS};
 
 const WITH_THREADS: [StartMethod; 3] = [METHODS[0], METHODS[1], StartMethod::Thread];
 
@@ -318,43 +318,6 @@ fn ten_thousand_frozen_arrays_are_an_initializers_argument() {
             );
         }
         drop(pool);
-    }
-    guard.assert_none();
-}
-
-fn first(array: FrozenArray<f64, Ix1>) -> f64 {
-    array.view()[0]
-}
-
-/// How many segments of shared memory a process has mapped.
-fn mapped(pid: u32) -> usize {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
-    maps.matches("memfd:pool-shm").count()
-}
-
-#[test]
-fn an_idle_worker_gives_the_memory_of_dropped_arrays_back() {
-    let guard = Leftovers::watch();
-    for method in METHODS {
-        let pool = Pool::builder()
-            .workers(1)
-            .start_method(method)
-            .build()
-            .unwrap();
-        let pid = pool.workers()[0].pid;
-        let before = mapped(pid);
-        let array = SharedArray::from_elem(100_000, 2.5)
-            .unwrap()
-            .freeze()
-            .unwrap();
-        assert_eq!(pool.apply(first, array.clone()).unwrap(), 2.5);
-        assert_eq!(mapped(pid), before + 1, "kept for the next task");
-        drop(array);
-        let begin = std::time::Instant::now();
-        while mapped(pid) > before {
-            assert!(begin.elapsed() < LIMIT, "it keeps the array for ever");
-            std::thread::yield_now();
-        }
     }
     guard.assert_none();
 }
